@@ -1,0 +1,28 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The limits that both sides of the ring buffer must agree on, each with who is hurt when it moves.
+
+/// Payload bytes in one record. Larger: the per-CPU scratch grows, and one record may take a large part of a small ring.
+/// Smaller: long header blocks take more records.
+pub const RECORD_PAYLOAD_BYTES: usize = 16 * 1024;
+
+/// Payload bytes copied per connection and direction until the conversation turns; later bytes are sent as lengths.
+/// Larger: bodies nobody reads are copied. Smaller: the traceparent at the end of a 64 KiB header block is lost.
+pub const TURN_BUDGET_BYTES: u32 = 68 * 1024;
+
+/// Pieces of one `writev` or `readv` that are read. The rest of the call is sent as a length.
+/// Larger: more instructions for the verifier to walk. Smaller: servers that write a header line a piece are cut.
+pub const PIECES_PER_CALL: usize = 64;
+
+/// Slots that remember when a thread entered a write. Larger: memory. Smaller: two threads whose ids collide
+/// fall back to the time of the call's return.
+pub const ENTRY_SLOTS: u32 = 4096;
+
+/// Connections followed at once. Larger: kernel memory, 200 bytes each when in use. Smaller: connections past it are
+/// not followed, and counted.
+pub const CONNECTIONS: u32 = 131_072;
+
+/// Process ids per entry of the process map; a byte each, so that no atomic is needed to change one.
+pub const PROCESSES_PER_BLOCK: u32 = 64;
+
+/// Bytes of the ring buffer by default. Larger: memory that is touched under load. Smaller: bursts are lost.
+pub const RING_BYTES: u32 = 8 * 1024 * 1024;

@@ -1,0 +1,36 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Why a kernel record was not delivered. One counter per reason and CPU lives in the kernel; the names are the
+//! `reason` label of `onlooker_kernel_records_lost_total`.
+
+/// Reasons, in the order of the kernel's counter array.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Loss {
+    /// The ring buffer had no room.
+    RingFull = 0,
+    /// The table of connections was full, so that a connection could not be followed.
+    ConnectionTableFull = 1,
+    /// A payload lay in memory that could not be read; its length was delivered.
+    PayloadUnreadable = 2,
+    /// Turns of conversations that ended with their last record lost: each pair of them was an exchange.
+    TurnsUnreported = 3,
+    /// A 32-bit process called: its registers mean other things.
+    CompatCall = 4,
+}
+
+impl Loss {
+    pub const ALL: [Self; 5] =
+        [Self::RingFull, Self::ConnectionTableFull, Self::PayloadUnreadable, Self::TurnsUnreported, Self::CompatCall];
+
+    /// The `reason` label.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::RingFull => "ring_full",
+            Self::ConnectionTableFull => "connection_table_full",
+            Self::PayloadUnreadable => "payload_unreadable",
+            Self::TurnsUnreported => "turns_unreported",
+            Self::CompatCall => "compat_call",
+        }
+    }
+}

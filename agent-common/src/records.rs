@@ -1,0 +1,139 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The records in the ring buffer. Each begins with its kind; integers are in the machine's own order.
+//!
+//! Every field is written by the kernel program, padding is spelled out, and a payload is exactly `captured` bytes:
+//! no byte of the ring's earlier content is ever read by the daemon.
+
+/// What a record is; its first four bytes.
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordKind {
+    Opened = 1,
+    Data = 2,
+    Closed = 3,
+    Process = 4,
+}
+
+/// First sight of a connection: the first bytes that a watched process moves on it.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct OpenedRecord {
+    pub kind: u32,
+    pub tgid: u32,
+    /// Unique while the kernel runs.
+    pub connection: u64,
+    pub time_ns: u64,
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    pub family: u16,
+    pub local_port: u16,
+    pub remote_port: u16,
+    /// `OPENED_*` bits.
+    pub flags: u16,
+    /// IPv4 addresses are in the first four bytes. Unix: the socket's own address in the kernel in the first eight,
+    /// so that both ends of a pair can be matched.
+    pub local_address: [u8; 16],
+    /// As above; unix: the peer socket.
+    pub remote_address: [u8; 16],
+    /// Inode number of the network namespace.
+    pub network_namespace: u32,
+    pub padding: u32,
+}
+
+/// Bytes had been received before the first record.
+pub const OPENED_RECEIVED_BEFORE: u16 = 1;
+/// Bytes had been sent before the first record.
+pub const OPENED_SENT_BEFORE: u16 = 2;
+
+/// Bytes moved by one call, or by a part of it; the payload follows.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DataRecord {
+    pub kind: u32,
+    pub tgid: u32,
+    pub tid: u32,
+    /// `DATA_*` bits.
+    pub flags: u32,
+    pub connection: u64,
+    /// Sent: when the call was entered. Received: when it returned.
+    pub time_ns: u64,
+    /// How long the call took, saturating; 0 where the entry was not seen.
+    pub duration_ns: u32,
+    /// Bytes that this record stands for. 0 with `DATA_END`.
+    pub length: u32,
+    /// Bytes of payload behind this header: the first `captured` of `length`.
+    pub captured: u32,
+    /// Where in the direction's stream the first byte lies: TCP's sequence number, or for unix sockets a count.
+    pub position: u32,
+    /// The same for the other direction at the time of the record: what had been sent when this was received.
+    pub other_position: u32,
+    /// Changes of direction seen on this connection, this record's included: 1 for the first.
+    pub turn: u32,
+}
+
+/// The bytes were sent by the watched process; without it they were received.
+pub const DATA_SENT: u32 = 1;
+/// The direction has ended in order: a read of nothing, or a shutdown.
+pub const DATA_END: u32 = 2;
+/// The payload could not be read; see `Loss::PayloadUnreadable`.
+pub const DATA_UNREADABLE: u32 = 4;
+
+/// A connection is gone.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClosedRecord {
+    pub kind: u32,
+    /// `CLOSED_*`.
+    pub reason: u32,
+    pub connection: u64,
+    pub time_ns: u64,
+    /// Changes of direction over the connection's life.
+    pub turns: u32,
+    pub padding: u32,
+}
+
+/// In order.
+pub const CLOSED_FINISHED: u32 = 0;
+/// By a reset or another error.
+pub const CLOSED_RESET: u32 = 1;
+
+/// Something happened to a process.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ProcessRecord {
+    pub kind: u32,
+    /// A `ProcessChange`.
+    pub change: u32,
+    pub tgid: u32,
+    /// Fork: the parent. Otherwise 0.
+    pub parent: u32,
+    pub time_ns: u64,
+    /// Listen: the port. Otherwise 0.
+    pub port: u16,
+    pub padding: [u8; 6],
+    pub name: [u8; 16],
+}
+
+#[repr(u32)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ProcessChange {
+    Forked = 1,
+    Executed = 2,
+    Listened = 3,
+    Exited = 4,
+}
+
+/// What the kernel does with a process's calls; a byte per process id.
+#[repr(u8)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Watch {
+    /// Not looked at. A listen on a selected port changes it.
+    No = 0,
+    /// Captured, and so are its children.
+    Yes = 1,
+    /// Captured until the daemon has judged it.
+    Undecided = 2,
+    /// Judged and refused: a listen does not change it. An exec is judged again.
+    Never = 3,
+    /// Captured, and so are its children, through every exec: chosen by process id.
+    Always = 4,
+}

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Pure protocol parsers: pieces of two byte streams in, messages out.
+//!
+//! In: [`StreamPiece`]s of both directions of one connection, each with a mark of the caller's choosing.
+//! Out: [`Message`]s that carry the mark of the piece they were found in, and counted [`Problem`]s.
+//! Does not: look at a clock, a socket or a file; know spans, processes or pods; fail. A gap is ordinary input.
+
+#![no_std]
+#![forbid(unsafe_code)]
+
+extern crate alloc;
+
+pub mod http;
+pub mod http1;
+mod message;
+mod piece;
+
+pub use message::{BodyEnd, Broken, Message, Part, Problem, Protocol, Request, Response};
+pub use piece::{Direction, End, StreamPiece};

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The exchange, and what is known of the connection it took place on.
+
+use std::{
+    net::{IpAddr, SocketAddr},
+    rc::Rc,
+};
+
+use agent_protocols::{Broken, Protocol, Request, Response};
+
+use crate::moment::Moment;
+
+/// Unique while the daemon runs; growing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ExchangeId(pub u64);
+
+/// Which end the watched process is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// It received the request.
+    Server,
+    /// It sent the request.
+    Client,
+}
+
+/// One end of a connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Endpoint {
+    /// IPv4 addresses mapped into IPv6 are IPv4 here.
+    Internet(SocketAddr),
+    /// The socket's address in the kernel: it has no name worth telling, but both ends know each other by it.
+    Unix(u64),
+}
+
+impl Endpoint {
+    #[must_use]
+    pub const fn address(&self) -> Option<IpAddr> {
+        match self {
+            Self::Internet(address) => Some(address.ip()),
+            Self::Unix(_) => None,
+        }
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ConnectionFacts {
+    /// The kernel's number for it.
+    pub id: u64,
+    pub local: Endpoint,
+    pub remote: Endpoint,
+    pub network_namespace: u32,
+    /// Bytes had passed before Onlooker saw it.
+    pub joined_mid_stream: bool,
+}
+
+/// What stage `pair` tells stage `trace`. `Began` comes before `Ended` of the same id; requests of which the end is never
+/// seen end when their connection does, so that every `Began` has one `Ended`.
+#[derive(Debug)]
+pub enum ExchangeEvent {
+    Began(Began),
+    Ended(Box<Exchange>),
+}
+
+/// The head of a request was read.
+#[derive(Debug)]
+pub struct Began {
+    pub id: ExchangeId,
+    pub role: Role,
+    pub connection: Rc<ConnectionFacts>,
+    pub request: Rc<Request>,
+    /// The request's first byte. `position` is that byte's: both ends of one exchange agree on it.
+    pub first: Moment,
+}
+
+#[derive(Debug)]
+pub struct Exchange {
+    pub id: ExchangeId,
+    pub protocol: Protocol,
+    pub role: Role,
+    pub connection: Rc<ConnectionFacts>,
+    pub request: Rc<Request>,
+    pub response: Option<Box<Response>>,
+    pub outcome: Outcome,
+    pub partial: Option<Partial>,
+    pub request_body_bytes: Option<u64>,
+    pub response_body_bytes: Option<u64>,
+    /// The request's first byte.
+    pub first: Moment,
+    /// The response's first byte.
+    pub response_first: Option<Moment>,
+    /// The last byte of the later of request and response; without a response the connection's end.
+    pub last: Moment,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Answered,
+    /// There is no whole response; there may be its head.
+    Broken(Broken),
+}
+
+/// What of an exchange is known to be missing; the value of `onlooker.partial`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Partial {
+    JoinedMidStream,
+    BytesLost,
+}
+
+impl Partial {
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::JoinedMidStream => "joined_mid_stream",
+            Self::BytesLost => "bytes_lost",
+        }
+    }
+}

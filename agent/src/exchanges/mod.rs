@@ -1,0 +1,6 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Pair: messages in, exchanges out. An exchange is a request with its response, or with the reason why there is none.
+
+mod exchange;
+
+pub use exchange::{Began, ConnectionFacts, Endpoint, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};

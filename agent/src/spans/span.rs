@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The span, before anything has decided whether it may leave.
+
+use std::borrow::Cow;
+
+use crate::moment::WallTime;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct TraceId(pub [u8; 16]);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct SpanId(pub [u8; 8]);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    Server,
+    Client,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Status {
+    Unset,
+    Error,
+}
+
+/// What the carried context says about sampling.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Sampled {
+    /// No context was carried: the root sampler decides.
+    Undecided,
+    Yes,
+    No,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Value {
+    Text(Cow<'static, str>),
+    Integer(i64),
+    Boolean(bool),
+    /// An array of strings.
+    Texts(Vec<String>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Attribute {
+    pub key: &'static str,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Span {
+    pub trace_id: TraceId,
+    pub span_id: SpanId,
+    pub parent: Option<SpanId>,
+    /// The parent is a span of another process that was read from the wire, not one that Onlooker made.
+    pub parent_is_remote: bool,
+    pub trace_state: Option<String>,
+    pub sampled: Sampled,
+    pub kind: Kind,
+    pub name: Cow<'static, str>,
+    pub start: WallTime,
+    pub end: WallTime,
+    pub attributes: Vec<Attribute>,
+    pub status: Status,
+    /// The process it belongs to; `enrich` knows its resource.
+    pub tgid: u32,
+}
+
+impl Span {
+    #[must_use]
+    pub fn attribute(&self, key: &str) -> Option<&Value> {
+        self.attributes.iter().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+    }
+}
