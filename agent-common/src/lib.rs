@@ -9,4 +9,5 @@
 
 pub mod limits;
 pub mod losses;
+pub mod offsets;
 pub mod records;

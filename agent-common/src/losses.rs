@@ -12,15 +12,15 @@ pub enum Loss {
     ConnectionTableFull = 1,
     /// A payload lay in memory that could not be read; its length was delivered.
     PayloadUnreadable = 2,
-    /// Turns of conversations that ended with their last record lost: each pair of them was an exchange.
-    TurnsUnreported = 3,
+    /// Exchanges of which no record was delivered, on connections whose end could not be delivered either.
+    ExchangesUnreported = 3,
     /// A 32-bit process called: its registers mean other things.
     CompatCall = 4,
 }
 
 impl Loss {
     pub const ALL: [Self; 5] =
-        [Self::RingFull, Self::ConnectionTableFull, Self::PayloadUnreadable, Self::TurnsUnreported, Self::CompatCall];
+        [Self::RingFull, Self::ConnectionTableFull, Self::PayloadUnreadable, Self::ExchangesUnreported, Self::CompatCall];
 
     /// The `reason` label.
     #[must_use]
@@ -29,7 +29,7 @@ impl Loss {
             Self::RingFull => "ring_full",
             Self::ConnectionTableFull => "connection_table_full",
             Self::PayloadUnreadable => "payload_unreadable",
-            Self::TurnsUnreported => "turns_unreported",
+            Self::ExchangesUnreported => "exchanges_unreported",
             Self::CompatCall => "compat_call",
         }
     }

@@ -2,7 +2,9 @@
 //! The records in the ring buffer. Each begins with its kind; integers are in the machine's own order.
 //!
 //! Every field is written by the kernel program, padding is spelled out, and a payload is exactly `captured` bytes:
-//! no byte of the ring's earlier content is ever read by the daemon.
+//! no byte of the ring's earlier content is ever read by the daemon. `Pod` is derived, which fails where padding hides.
+
+use bytemuck::{Pod, Zeroable};
 
 /// What a record is; its first four bytes.
 #[repr(u32)]
@@ -16,7 +18,7 @@ pub enum RecordKind {
 
 /// First sight of a connection: the first bytes that a watched process moves on it.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct OpenedRecord {
     pub kind: u32,
     pub tgid: u32,
@@ -29,11 +31,13 @@ pub struct OpenedRecord {
     pub remote_port: u16,
     /// `OPENED_*` bits.
     pub flags: u16,
-    /// IPv4 addresses are in the first four bytes. Unix: the socket's own address in the kernel in the first eight,
+    /// IPv4 addresses are in the first four bytes. Unix: the socket's address in the kernel, masked, in the first eight,
     /// so that both ends of a pair can be matched.
     pub local_address: [u8; 16],
     /// As above; unix: the peer socket.
     pub remote_address: [u8; 16],
+    /// What the daemon calls the socket by when it tells the kernel to stop copying: its address in the kernel, masked.
+    pub socket: u64,
     /// Inode number of the network namespace.
     pub network_namespace: u32,
     pub padding: u32,
@@ -46,7 +50,7 @@ pub const OPENED_SENT_BEFORE: u16 = 2;
 
 /// Bytes moved by one call, or by a part of it; the payload follows.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct DataRecord {
     pub kind: u32,
     pub tgid: u32,
@@ -79,7 +83,7 @@ pub const DATA_UNREADABLE: u32 = 4;
 
 /// A connection is gone.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ClosedRecord {
     pub kind: u32,
     /// `CLOSED_*`.
@@ -98,7 +102,7 @@ pub const CLOSED_RESET: u32 = 1;
 
 /// Something happened to a process.
 #[repr(C)]
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
 pub struct ProcessRecord {
     pub kind: u32,
     /// A `ProcessChange`.
@@ -136,4 +140,47 @@ pub enum Watch {
     Never = 3,
     /// Captured, and so are its children, through every exec: chosen by process id.
     Always = 4,
+}
+
+/// What the kernel keeps of a connection, by the address of its socket.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Pod, Zeroable)]
+pub struct Connection {
+    pub id: u64,
+    /// Of the socket's file: tells a unix socket from a later one at the same address.
+    pub inode: u64,
+    /// `CONNECTION_*` bits.
+    pub flags: u32,
+    /// Changes of direction so far.
+    pub turn: u32,
+    /// The last turn of which a record was delivered.
+    pub reported_turn: u32,
+    /// Payload bytes that may still be copied in this turn.
+    pub budget: u32,
+    /// Bytes sent and received since first sight, modulo 2³²; unix sockets only.
+    pub sent: u32,
+    pub received: u32,
+}
+
+/// The last bytes went out; without it they came in.
+pub const CONNECTION_LAST_SENT: u32 = 1;
+/// The `OpenedRecord` was delivered.
+pub const CONNECTION_REPORTED: u32 = 2;
+/// Nothing more is reported; the entry stays until the socket is gone.
+pub const CONNECTION_OVER: u32 = 4;
+/// It is a unix socket.
+pub const CONNECTION_UNIX: u32 = 8;
+/// A reset came in.
+pub const CONNECTION_RESET: u32 = 16;
+/// The end of the received bytes was reported.
+pub const CONNECTION_RECEIVED_END: u32 = 32;
+
+/// How the daemon waits for records; the first entry of the kernel's `READER` array.
+pub mod reader {
+    /// It is reading, or will look again by itself soon.
+    pub const AWAKE: u32 = 0;
+    /// It sleeps on a timer: wake it when the ring fills past a watermark.
+    pub const NAPPING: u32 = 1;
+    /// It sleeps without a timer: wake it for the next record.
+    pub const ASLEEP: u32 = 2;
 }

@@ -1,8 +1,20 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-//! The kernel programs.
+//! The kernel side: read, filter, emit. No protocol is known here.
+//!
+//! In: hooks, in `probes/`, named by what they watch. Out: the records of agent-common, through `emit.rs` alone.
+//! Does not: parse, decide what is interesting, or write anything but its own maps.
 
 #![no_std]
 #![no_main]
+
+mod connection;
+mod emit;
+mod fields;
+mod probes;
+mod processes;
+mod registers;
+mod socket;
+mod transfer;
 
 #[panic_handler]
 fn panic(_: &core::panic::PanicInfo) -> ! {

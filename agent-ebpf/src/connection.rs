@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! The connections that are followed: first sight, turns and budgets, the end.
+
+use agent_common::{
+    limits::{CONNECTIONS, TURN_BUDGET_BYTES},
+    losses::Loss,
+    records::{
+        CLOSED_FINISHED, CLOSED_RESET, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED, CONNECTION_RESET,
+        CONNECTION_UNIX, ClosedRecord, Connection, OpenedRecord, RecordKind,
+    },
+};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
+    macros::map,
+    maps::{HashMap, PerCpuArray},
+};
+
+use crate::{
+    emit::{count, emit},
+    processes::Thread,
+    socket::{self, FAMILY_UNIX, Socket},
+};
+
+/// Not allocated ahead: memory is used by the connections that are there.
+#[map]
+static CONNECTION_BY_SOCKET: HashMap<u64, Connection> = HashMap::with_max_entries(CONNECTIONS, BPF_F_NO_PREALLOC);
+
+#[map]
+static CONNECTIONS_SEEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
+
+/// Bits of a connection's number that hold the processor on which it was first seen.
+const PROCESSOR_BITS: u32 = 12;
+
+#[inline(always)]
+pub fn get(sk: u64) -> Option<*mut Connection> {
+    CONNECTION_BY_SOCKET.get_ptr_mut(&sk)
+}
+
+/// The connection of a socket on which `bytes` have just moved; entered into the table and reported at first sight.
+#[inline(always)]
+pub fn follow(socket: Socket, thread: Thread, sent: bool, bytes: u32) -> Option<*mut Connection> {
+    if let Some(connection) = get(socket.sk) {
+        // SAFETY: a map value, which stays readable while the program runs.
+        let flags = unsafe { (*connection).flags };
+        let is_unix = flags & CONNECTION_UNIX != 0;
+        // SAFETY: as above.
+        if is_unix && unsafe { (*connection).inode } != socket.inode_number() {
+            // The socket that was here is gone, and nothing told so.
+            finish(connection, CLOSED_FINISHED);
+        } else if flags & CONNECTION_OVER != 0 {
+            return None;
+        } else if flags & CONNECTION_REPORTED != 0 {
+            return Some(connection);
+        } else {
+            let family = socket.followed_family()?;
+            report(connection, socket, family, thread, sent, bytes);
+            return Some(connection);
+        }
+    }
+    let family = socket.followed_family()?;
+    let is_unix = family == FAMILY_UNIX;
+    let new = Connection {
+        id: next_id()?,
+        inode: if is_unix { socket.inode_number() } else { 0 },
+        flags: if is_unix { CONNECTION_UNIX } else { 0 },
+        turn: 0,
+        reported_turn: 0,
+        budget: 0,
+        sent: 0,
+        received: 0,
+    };
+    if CONNECTION_BY_SOCKET.insert(&socket.sk, &new, 0).is_err() {
+        count(Loss::ConnectionTableFull, 1);
+        return None;
+    }
+    let connection = get(socket.sk)?;
+    report(connection, socket, family, thread, sent, bytes);
+    Some(connection)
+}
+
+#[inline(always)]
+fn next_id() -> Option<u64> {
+    let seen = CONNECTIONS_SEEN.get_ptr_mut(0)?;
+    // SAFETY: this processor's own entry, and programs of system calls do not interrupt each other.
+    unsafe {
+        *seen += 1;
+        Some(*seen << PROCESSOR_BITS | u64::from(bpf_get_smp_processor_id()))
+    }
+}
+
+#[inline(always)]
+fn report(connection: *mut Connection, socket: Socket, family: u16, thread: Thread, sent: bool, bytes: u32) {
+    let mut record = OpenedRecord {
+        kind: RecordKind::Opened as u32,
+        tgid: thread.tgid,
+        // SAFETY: a map value.
+        connection: unsafe { (*connection).id },
+        // SAFETY: takes no argument.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        family: 0,
+        local_port: 0,
+        remote_port: 0,
+        flags: 0,
+        local_address: [0; 16],
+        remote_address: [0; 16],
+        socket: 0,
+        network_namespace: 0,
+        padding: 0,
+    };
+    socket::describe(socket, family, sent, bytes, &mut record);
+    if emit(&raw const record, size_of::<OpenedRecord>() as u64) {
+        // SAFETY: a map value; the flag is set by the thread that moves bytes.
+        unsafe { (*connection).flags |= CONNECTION_REPORTED }
+    }
+}
+
+/// Notes the direction of bytes that have just moved: a turn gives a new budget.
+#[inline(always)]
+pub fn turn(connection: *mut Connection, sent: bool) {
+    // SAFETY: a map value. Two threads that move bytes both ways at once may lose a turn between them; the positions in
+    // the records stay exact.
+    unsafe {
+        let was_sent = (*connection).flags & CONNECTION_LAST_SENT != 0;
+        if (*connection).turn == 0 || was_sent != sent {
+            (*connection).turn += 1;
+            (*connection).budget = TURN_BUDGET_BYTES;
+            (*connection).flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
+        }
+    }
+}
+
+/// Reports the end of a connection, once; its entry stays until `forget`.
+#[inline(always)]
+pub fn finish(connection: *mut Connection, reason: u32) {
+    // SAFETY: a map value.
+    let current = unsafe { &mut *connection };
+    if current.flags & CONNECTION_OVER != 0 {
+        return;
+    }
+    current.flags |= CONNECTION_OVER;
+    let reset = reason == CLOSED_RESET || current.flags & CONNECTION_RESET != 0;
+    let record = ClosedRecord {
+        kind: RecordKind::Closed as u32,
+        reason: if reset { CLOSED_RESET } else { CLOSED_FINISHED },
+        connection: current.id,
+        // SAFETY: takes no argument.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        turns: current.turn,
+        padding: 0,
+    };
+    if !emit(&raw const record, size_of::<ClosedRecord>() as u64) {
+        // Requests are the odd turns of a conversation that was followed from its start.
+        count(Loss::ExchangesUnreported, u64::from(current.turn.div_ceil(2) - current.reported_turn.div_ceil(2)));
+    }
+}
+
+/// Drops the entry of a socket that is gone.
+#[inline(always)]
+pub fn forget(sk: u64) {
+    let _ = CONNECTION_BY_SOCKET.remove(&sk);
+}

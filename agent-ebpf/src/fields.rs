@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! Fields of kernel structures, read at offsets that the daemon took from this kernel's BTF.
+
+use agent_common::offsets::{ABSENT, KernelOffsets};
+use aya_ebpf::helpers::bpf_probe_read_kernel;
+
+/// Set by the daemon before loading; the verifier sees constants.
+#[unsafe(no_mangle)]
+static KERNEL: KernelOffsets = KernelOffsets::ABSENT;
+
+/// Mixed into socket addresses before they leave the kernel, so that they tell nothing of its memory layout.
+#[unsafe(no_mangle)]
+static ADDRESS_MASK: u64 = 0;
+
+/// The offset of a field, or nothing where this kernel has no such field.
+macro_rules! offset {
+    ($field:ident) => {
+        $crate::fields::present($crate::fields::kernel(|kernel| &kernel.$field))
+    };
+}
+pub(crate) use offset;
+
+/// Reads a field of the structure at an address: `field!(u32, task, task_tgid)`.
+macro_rules! field {
+    ($kind:ty, $base:expr, $field:ident) => {
+        $crate::fields::offset!($field).and_then(|offset| $crate::fields::read::<$kind>($base, offset))
+    };
+}
+pub(crate) use field;
+
+#[inline(always)]
+pub fn kernel(pick: impl FnOnce(&'static KernelOffsets) -> &'static u32) -> u32 {
+    // SAFETY: a reference into the static above; volatile, because the daemon replaces it at load.
+    unsafe { core::ptr::from_ref(pick(&KERNEL)).read_volatile() }
+}
+
+#[inline(always)]
+pub fn present(offset: u32) -> Option<u32> {
+    (offset != ABSENT).then_some(offset)
+}
+
+#[inline(always)]
+pub fn read<T>(base: u64, offset: u32) -> Option<T> {
+    // SAFETY: the helper checks the address and fails on a bad one.
+    unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T).ok() }
+}
+
+#[inline(always)]
+pub fn masked(address: u64) -> u64 {
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    address ^ unsafe { (&raw const ADDRESS_MASK).read_volatile() }
+}

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! Processes that come and go: a fork inherits, an exec is judged again, an exit frees.
+
+use agent_common::records::{ProcessChange, ProcessRecord, RecordKind, Watch};
+use aya_ebpf::{
+    helpers::{bpf_get_current_comm, generated::bpf_ktime_get_ns},
+    macros::raw_tracepoint,
+    programs::RawTracePointContext,
+};
+
+use crate::{emit::emit, fields::field, processes};
+
+/// Not zero where the daemon has to see a program before it can say whether it is watched: what it does until then is
+/// captured. Zero where only a listen on a port can select.
+#[unsafe(no_mangle)]
+static JUDGE_EVERY_EXEC: u8 = 0;
+
+/// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`
+#[raw_tracepoint(tracepoint = "sched_process_fork")]
+pub fn process_fork(context: RawTracePointContext) -> i32 {
+    let _ = forked(context.arg::<u64>(1));
+    0
+}
+
+/// `TP_PROTO(struct task_struct *p, pid_t old_pid, struct linux_binprm *bprm)`
+#[raw_tracepoint(tracepoint = "sched_process_exec")]
+pub fn process_exec(_context: RawTracePointContext) -> i32 {
+    let tgid = processes::current().tgid;
+    let before = processes::watch(tgid);
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    let judged = unsafe { (&raw const JUDGE_EVERY_EXEC).read_volatile() } != 0;
+    if before == Watch::Always as u8 {
+        report(ProcessChange::Executed, tgid, 0, 0);
+    } else if judged || processes::is_captured(before) {
+        processes::set_watch(tgid, Watch::Undecided as u8);
+        report(ProcessChange::Executed, tgid, 0, 0);
+    } else {
+        processes::set_watch(tgid, Watch::No as u8);
+    }
+    0
+}
+
+/// `TP_PROTO(struct task_struct *p)`, from Linux 6.17 on with `bool group_dead`
+#[raw_tracepoint(tracepoint = "sched_process_exit")]
+pub fn process_exit(context: RawTracePointContext) -> i32 {
+    let _ = exited(context.arg::<u64>(0));
+    0
+}
+
+#[inline(always)]
+fn forked(child: u64) -> Option<()> {
+    let parent = processes::current().tgid;
+    let child = field!(u32, child, task_tgid)?;
+    if child == parent {
+        return None;
+    }
+    let inherited = processes::watch(parent);
+    processes::set_watch(child, inherited);
+    if processes::is_captured(inherited) {
+        report(ProcessChange::Forked, child, parent, 0);
+    }
+    Some(())
+}
+
+/// The last thread of a process takes it along: `signal->live` counts those that are left.
+#[inline(always)]
+fn exited(task: u64) -> Option<()> {
+    let signal = field!(u64, task, task_signal)?;
+    if field!(i32, signal, signal_live)? > 0 {
+        return None;
+    }
+    let tgid = field!(u32, task, task_tgid)?;
+    if processes::watch(tgid) != Watch::No as u8 {
+        processes::set_watch(tgid, Watch::No as u8);
+        report(ProcessChange::Exited, tgid, 0, 0);
+    }
+    Some(())
+}
+
+#[inline(always)]
+pub fn report(change: ProcessChange, tgid: u32, parent: u32, port: u16) {
+    let record = ProcessRecord {
+        kind: RecordKind::Process as u32,
+        change: change as u32,
+        tgid,
+        parent,
+        // SAFETY: takes no argument.
+        time_ns: unsafe { bpf_ktime_get_ns() },
+        port,
+        padding: [0; 6],
+        name: bpf_get_current_comm().unwrap_or([0; 16]),
+    };
+    emit(&raw const record, size_of::<ProcessRecord>() as u64);
+}

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! Who is watched: a byte per process id, looked up before anything else is done.
+
+use agent_common::{limits::PROCESSES_PER_BLOCK, records::Watch};
+use aya_ebpf::{bindings::BPF_F_MMAPABLE, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
+
+const BLOCK: usize = PROCESSES_PER_BLOCK as usize;
+
+/// Sized by the daemon to the machine's largest process id. Bytes, so that two processors never change one together, and
+/// mapped into the daemon, so that it changes one without its neighbours.
+#[map]
+static WATCH_BY_PROCESS: Array<[u8; BLOCK]> = Array::with_max_entries(512, BPF_F_MMAPABLE);
+
+/// A thread, by the numbers of the initial pid namespace, whichever namespace it lives in.
+#[derive(Clone, Copy)]
+pub struct Thread {
+    pub tgid: u32,
+    pub tid: u32,
+}
+
+#[inline(always)]
+pub fn current() -> Thread {
+    let both = bpf_get_current_pid_tgid();
+    Thread { tgid: (both >> 32) as u32, tid: both as u32 }
+}
+
+#[inline(always)]
+fn entry(tgid: u32) -> Option<*mut u8> {
+    let block = WATCH_BY_PROCESS.get_ptr_mut(tgid / PROCESSES_PER_BLOCK)?;
+    // SAFETY: the index is below the block's length.
+    Some(unsafe { block.cast::<u8>().add(tgid as usize % BLOCK) })
+}
+
+#[inline(always)]
+pub fn watch(tgid: u32) -> u8 {
+    // SAFETY: the pointer is into a map value; a torn read of a byte does not exist.
+    entry(tgid).map_or(Watch::No as u8, |byte| unsafe { byte.read_volatile() })
+}
+
+#[inline(always)]
+pub fn set_watch(tgid: u32, watch: u8) {
+    if let Some(byte) = entry(tgid) {
+        // SAFETY: as above.
+        unsafe { byte.write_volatile(watch) }
+    }
+}
+
+#[inline(always)]
+pub fn is_captured(watch: u8) -> bool {
+    watch == Watch::Yes as u8 || watch == Watch::Undecided as u8 || watch == Watch::Always as u8
+}

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! From a file descriptor of the current task to its socket, and what a socket is: task → files → file → socket → sock.
+
+use agent_common::records::{OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord};
+use aya_ebpf::helpers::bpf_get_current_task;
+
+use crate::fields::{self, field, offset};
+
+pub const FAMILY_UNIX: u16 = 1;
+pub const FAMILY_V4: u16 = 2;
+pub const FAMILY_V6: u16 = 10;
+
+const TYPE_STREAM: u16 = 1;
+const PROTOCOL_TCP: u16 = 6;
+const MODE_FORMAT: u16 = 0o170_000;
+const MODE_SOCKET: u16 = 0o140_000;
+
+/// Addresses of a socket's parts in the kernel.
+#[derive(Clone, Copy)]
+pub struct Socket {
+    pub file: u64,
+    pub socket: u64,
+    pub sk: u64,
+}
+
+/// The socket behind a descriptor of the current task, if it is one.
+#[inline(always)]
+pub fn find(descriptor: u32) -> Option<Socket> {
+    // SAFETY: takes no argument.
+    let task = unsafe { bpf_get_current_task() };
+    let files = field!(u64, task, task_files)?;
+    let table = field!(u64, files, files_fdt)?;
+    if descriptor >= field!(u32, table, fdt_max_fds)? {
+        return None;
+    }
+    let slots = field!(u64, table, fdt_fd)?;
+    let file = fields::read::<u64>(slots + u64::from(descriptor) * 8, 0)?;
+    if file == 0 {
+        return None;
+    }
+    let inode = field!(u64, file, file_inode)?;
+    if field!(u16, inode, inode_mode)? & MODE_FORMAT != MODE_SOCKET {
+        return None;
+    }
+    let socket = field!(u64, file, file_private_data)?;
+    let sk = field!(u64, socket, socket_sk)?;
+    (sk != 0).then_some(Socket { file, socket, sk })
+}
+
+impl Socket {
+    /// The family, for stream sockets that are followed.
+    #[inline(always)]
+    pub fn followed_family(self) -> Option<u16> {
+        let family = field!(u16, self.sk, sock_family)?;
+        if field!(u16, self.socket, socket_type)? != TYPE_STREAM {
+            return None;
+        }
+        match family {
+            FAMILY_UNIX => Some(family),
+            FAMILY_V4 | FAMILY_V6 => (field!(u16, self.sk, sock_protocol)? == PROTOCOL_TCP).then_some(family),
+            _ => None,
+        }
+    }
+
+    #[inline(always)]
+    pub fn inode_number(self) -> u64 {
+        field!(u64, self.file, file_inode).and_then(|inode| field!(u64, inode, inode_number)).unwrap_or(0)
+    }
+
+    /// Whether this descriptor is the only reference to the file: closing it closes the socket.
+    #[inline(always)]
+    pub fn is_last_reference(self) -> bool {
+        field!(u64, self.file, file_references)
+            .is_some_and(|count| count == u64::from(fields::kernel(|kernel| &kernel.file_single_reference)))
+    }
+}
+
+/// Sequence numbers past the last byte sent, and past the last byte that the application has read.
+#[inline(always)]
+pub fn tcp_positions(sk: u64) -> Option<(u32, u32)> {
+    Some((field!(u32, sk, tcp_sent)?, field!(u32, sk, tcp_received)?))
+}
+
+/// `OPENED_*` bits: whether bytes had passed before the call that moved `bytes`.
+///
+/// The streams' first sequence numbers are what was acknowledged less how many bytes were; a SYN or FIN may count as
+/// one, so that a single byte before is not noticed.
+#[inline(always)]
+fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
+    let (sent_to, received_to) = tcp_positions(sk)?;
+    let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
+    let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);
+    let sent_before = sent_to.wrapping_sub(if sent { bytes } else { 0 }).wrapping_sub(sent_from) as i32;
+    let received_before = received_to.wrapping_sub(if sent { 0 } else { bytes }).wrapping_sub(received_from) as i32;
+    let mut flags = 0;
+    if sent_before > 1 {
+        flags |= OPENED_SENT_BEFORE;
+    }
+    if received_before > 1 {
+        flags |= OPENED_RECEIVED_BEFORE;
+    }
+    Some(flags)
+}
+
+/// Fills in the addresses of a connection's two ends.
+#[inline(always)]
+pub fn describe(socket: Socket, family: u16, sent: bool, bytes: u32, record: &mut OpenedRecord) {
+    let sk = socket.sk;
+    record.family = family;
+    record.socket = fields::masked(sk);
+    record.network_namespace = network_namespace(sk).unwrap_or(0);
+    if family == FAMILY_UNIX {
+        write_address(&mut record.local_address, fields::masked(sk));
+        let peer = field!(u64, sk, unix_peer).unwrap_or(0);
+        write_address(&mut record.remote_address, fields::masked(peer));
+        return;
+    }
+    record.local_port = field!(u16, sk, sock_local_port).unwrap_or(0);
+    record.remote_port = u16::from_be(field!(u16, sk, sock_remote_port).unwrap_or(0));
+    record.flags = tcp_bytes_before(sk, sent, bytes).unwrap_or(0);
+    if family == FAMILY_V4 {
+        record.local_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_local_v4).unwrap_or([0; 4]));
+        record.remote_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_remote_v4).unwrap_or([0; 4]));
+    } else {
+        record.local_address = field!([u8; 16], sk, sock_local_v6).unwrap_or([0; 16]);
+        record.remote_address = field!([u8; 16], sk, sock_remote_v6).unwrap_or([0; 16]);
+    }
+}
+
+#[inline(always)]
+fn write_address(to: &mut [u8; 16], address: u64) {
+    to[..8].copy_from_slice(&address.to_ne_bytes());
+}
+
+#[inline(always)]
+fn network_namespace(sk: u64) -> Option<u32> {
+    let net = field!(u64, sk, sock_net)?;
+    let inside = offset!(net_namespace)? + offset!(namespace_number)?;
+    fields::read::<u32>(net, inside)
+}

@@ -1,0 +1,294 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
+
+use agent_common::{
+    limits::{PIECES_PER_CALL, RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
+    losses::Loss,
+    records::{
+        CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord, RecordKind,
+    },
+};
+use aya_ebpf::{
+    helpers::{
+        bpf_probe_read_user,
+        generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
+    },
+    macros::map,
+    maps::Array,
+};
+
+use crate::{
+    connection,
+    emit::{count, emit},
+    processes::Thread,
+    socket,
+};
+
+/// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
+const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
+
+/// Where a record is put together.
+#[repr(C)]
+struct Scratch {
+    record: DataRecord,
+    payload: [u8; SCRATCH_BYTES],
+}
+
+/// One per processor, by its number: a per-processor map allows no values of this size. System call programs run with
+/// preemption off and do not nest.
+#[map]
+static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
+
+/// Most records that one call's payload can fill.
+const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTES + 1;
+
+/// Bytes at the end of a call that are copied even past the budget: the end of a chunked HTTP body is five bytes, with
+/// the line end before it seven.
+const TAIL_BYTES: u32 = 7;
+
+/// Where the payload of a call lies in the process.
+#[derive(Clone, Copy)]
+pub enum Payload {
+    Buffer(u64),
+    /// An array of `struct iovec`.
+    Vector { pieces: u64, count: u64 },
+    /// In the kernel, or nowhere: only its length is known.
+    Unread,
+}
+
+/// A call that has returned.
+#[derive(Clone, Copy)]
+pub struct Transfer {
+    pub thread: Thread,
+    pub sent: bool,
+    pub bytes: u32,
+    pub payload: Payload,
+    /// When it was entered, if it sent; when it returned, if it received.
+    pub time_ns: u64,
+    pub duration_ns: u32,
+}
+
+/// Reports what a call moved on the socket behind a descriptor.
+#[inline(always)]
+pub fn report(descriptor: u32, transfer: Transfer) -> Option<()> {
+    let found = socket::find(descriptor)?;
+    let followed = connection::follow(found, transfer.thread, transfer.sent, transfer.bytes)?;
+    connection::turn(followed, transfer.sent);
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let scratch = SCRATCH.get_ptr_mut(processor)?;
+    // SAFETY: a map value; this processor's own.
+    let scratch = unsafe { &mut *scratch };
+    begin(scratch, followed, found.sk, transfer)?;
+    match transfer.payload {
+        Payload::Buffer(base) => send_buffer(scratch, followed, base, transfer.bytes),
+        Payload::Vector { pieces, count } => send_vector(scratch, followed, pieces, count, transfer.bytes),
+        Payload::Unread => send(scratch, followed, 0, transfer.bytes),
+    }
+    Some(())
+}
+
+/// Reports that a direction has ended in order: `sent` by a shutdown, otherwise by a read of nothing.
+#[inline(always)]
+pub fn report_end(descriptor: u32, thread: Thread, sent: bool, time_ns: u64) -> Option<()> {
+    let found = socket::find(descriptor)?;
+    report_end_of(found.sk, thread, sent, time_ns)
+}
+
+#[inline(always)]
+pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Option<()> {
+    let followed = connection::get(sk)?;
+    // SAFETY: a map value.
+    let current = unsafe { &mut *followed };
+    if current.flags & agent_common::records::CONNECTION_OVER != 0 {
+        return None;
+    }
+    if !sent {
+        if current.flags & CONNECTION_RECEIVED_END != 0 {
+            return None;
+        }
+        current.flags |= CONNECTION_RECEIVED_END;
+    }
+    let (position, other_position) = positions(current, sk, sent, 0)?;
+    let record = DataRecord {
+        kind: RecordKind::Data as u32,
+        tgid: thread.tgid,
+        tid: thread.tid,
+        flags: DATA_END | if sent { DATA_SENT } else { 0 },
+        connection: current.id,
+        time_ns,
+        duration_ns: 0,
+        length: 0,
+        captured: 0,
+        position,
+        other_position,
+        turn: current.turn,
+    };
+    emit(&raw const record, size_of::<DataRecord>() as u64);
+    Some(())
+}
+
+/// Where the bytes of a call began in their direction, and where the other direction stands.
+#[inline(always)]
+fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32) -> Option<(u32, u32)> {
+    let (sent_to, received_to) = if current.flags & CONNECTION_UNIX != 0 {
+        if sent {
+            current.sent = current.sent.wrapping_add(bytes);
+        } else {
+            current.received = current.received.wrapping_add(bytes);
+        }
+        (current.sent, current.received)
+    } else {
+        socket::tcp_positions(sk)?
+    };
+    Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })
+}
+
+#[inline(always)]
+fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Transfer) -> Option<()> {
+    // SAFETY: a map value.
+    let current = unsafe { &mut *followed };
+    let (position, other_position) = positions(current, sk, transfer.sent, transfer.bytes)?;
+    scratch.record = DataRecord {
+        kind: RecordKind::Data as u32,
+        tgid: transfer.thread.tgid,
+        tid: transfer.thread.tid,
+        flags: if transfer.sent { DATA_SENT } else { 0 },
+        connection: current.id,
+        time_ns: transfer.time_ns,
+        duration_ns: transfer.duration_ns,
+        length: 0,
+        captured: 0,
+        position,
+        other_position,
+        turn: current.turn,
+    };
+    Some(())
+}
+
+/// Emits the record in the scratch: `captured` bytes of payload that stand for `length` bytes of the stream.
+#[inline(always)]
+fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
+    let captured = if captured > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { captured };
+    scratch.record.length = length;
+    scratch.record.captured = captured;
+    let size = size_of::<DataRecord>() as u64 + u64::from(captured);
+    if emit(&raw const *scratch, size) {
+        // SAFETY: a map value.
+        unsafe { (*followed).reported_turn = (*followed).turn }
+    }
+    scratch.record.position = scratch.record.position.wrapping_add(length);
+}
+
+/// Copies from the process to `filled` bytes into the payload. False where its memory could not be read.
+#[inline(always)]
+fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
+    let filled = filled as usize & (RECORD_PAYLOAD_BYTES - 1);
+    let length = if length > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { length };
+    let target = scratch.payload.as_mut_ptr();
+    // SAFETY: `filled` is below and `length` at most half of the payload's size; the helper checks the address in the
+    // process, and clears the target where it fails.
+    let result = unsafe { read_user_bytes(target.add(filled).cast(), length, from as *const _) };
+    result == 0
+}
+
+/// Takes up to `wanted` bytes of the turn's budget.
+#[inline(always)]
+fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
+    // SAFETY: a map value.
+    let budget = unsafe { (*followed).budget };
+    let taken = if wanted < budget { wanted } else { budget };
+    // SAFETY: as above.
+    unsafe { (*followed).budget = budget - taken }
+    taken
+}
+
+#[inline(always)]
+fn send_buffer(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
+    let affordable = take_budget(followed, bytes);
+    let mut done = 0;
+    for _ in 0..RECORDS_PER_CALL {
+        let left = affordable - done;
+        if left == 0 {
+            break;
+        }
+        let piece = if left > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { left };
+        if !copy(scratch, 0, base + u64::from(done), piece) {
+            return send_unreadable(scratch, followed, bytes - done);
+        }
+        send(scratch, followed, piece, piece);
+        done += piece;
+    }
+    send_rest(scratch, followed, base + u64::from(done), bytes - done);
+}
+
+/// The part of a call past the budget: its length, and its last bytes.
+#[inline(always)]
+fn send_rest(scratch: &mut Scratch, followed: *mut Connection, base: u64, rest: u32) {
+    if rest == 0 {
+        return;
+    }
+    let tail = if rest < TAIL_BYTES { rest } else { TAIL_BYTES };
+    if rest > tail {
+        send(scratch, followed, 0, rest - tail);
+    }
+    if copy(scratch, 0, base + u64::from(rest - tail), tail) {
+        send(scratch, followed, tail, tail);
+    } else {
+        send_unreadable(scratch, followed, tail);
+    }
+}
+
+#[inline(always)]
+fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32) {
+    count(Loss::PayloadUnreadable, 1);
+    scratch.record.flags |= DATA_UNREADABLE;
+    send(scratch, followed, 0, length);
+}
+
+/// Gathers the pieces of a vector into as few records as they fill.
+#[inline(always)]
+fn send_vector(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, count: u64, bytes: u32) {
+    let affordable = take_budget(followed, bytes);
+    let mut index = 0u64;
+    let mut base = 0u64;
+    let mut piece_left = 0u32;
+    let mut filled = 0u32;
+    let mut done = 0u32;
+    // Each step ends a piece or fills a record.
+    for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
+        if done >= affordable {
+            break;
+        }
+        if piece_left == 0 {
+            if index >= count {
+                break;
+            }
+            // SAFETY: the helper checks the address in the process.
+            let Ok(piece) = (unsafe { bpf_probe_read_user((pieces + index * 16) as *const [u64; 2]) }) else { break };
+            index += 1;
+            base = piece[0];
+            piece_left = if piece[1] > u64::from(bytes) { bytes } else { piece[1] as u32 };
+        }
+        let room = RECORD_PAYLOAD_BYTES as u32 - filled;
+        let mut step = affordable - done;
+        step = if step > piece_left { piece_left } else { step };
+        step = if step > room { room } else { step };
+        if step != 0 && !copy(scratch, filled, base, step) {
+            break;
+        }
+        base += u64::from(step);
+        piece_left -= step;
+        filled += step;
+        done += step;
+        if filled >= RECORD_PAYLOAD_BYTES as u32 {
+            send(scratch, followed, filled, filled);
+            filled = 0;
+        }
+    }
+    let rest = bytes - done;
+    if filled != 0 || rest != 0 {
+        // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
+        send(scratch, followed, filled, filled + rest);
+    }
+}

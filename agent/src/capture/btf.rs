@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Where the running kernel keeps its fields, from its own type information (BTF).
+//!
+//! In: the bytes of `/sys/kernel/btf/vmlinux`. Out: byte offsets of named members of named structures.
+//! Does not: resolve anything but structures, unions and their members; keep the bytes once it is done.
+//! Written here because the field's libraries index every type (tens of megabytes), where a walk over the types and a
+//! table of their places (four bytes each) answer the thirty questions asked at start.
+
+use agent_common::offsets::{ABSENT, KernelOffsets};
+
+use super::CaptureError;
+
+const PATH: &str = "/sys/kernel/btf/vmlinux";
+
+/// Documentation/bpf/btf.rst, section 2: the header.
+const MAGIC: u16 = 0xeb9f;
+
+const KIND_INT: u32 = 1;
+const KIND_ARRAY: u32 = 3;
+const KIND_STRUCT: u32 = 4;
+const KIND_UNION: u32 = 5;
+const KIND_ENUM: u32 = 6;
+const KIND_FUNC_PROTO: u32 = 13;
+const KIND_VAR: u32 = 14;
+const KIND_DATASEC: u32 = 15;
+const KIND_DECL_TAG: u32 = 17;
+const KIND_ENUM64: u32 = 19;
+
+/// Nested anonymous structures that are followed. The kernel's deepest have four; a loop in damaged data ends here.
+const DEPTH: u32 = 8;
+
+/// The kernel's structures, by name.
+pub struct KernelTypes {
+    bytes: Vec<u8>,
+    /// Where each type begins in `bytes`, by its id less one.
+    types: Vec<u32>,
+    strings: usize,
+}
+
+/// Offsets of all fields that the programs read.
+///
+/// # Errors
+/// Where the kernel has no readable type information.
+pub fn kernel_offsets() -> Result<KernelOffsets, CaptureError> {
+    let bytes = std::fs::read(PATH).map_err(|source| CaptureError::Btf { path: PATH, source })?;
+    let kernel = KernelTypes::parse(bytes).ok_or(CaptureError::BtfDamaged)?;
+    Ok(kernel.offsets())
+}
+
+impl KernelTypes {
+    /// Absent where the bytes are no type information of this machine's byte order.
+    #[must_use]
+    pub fn parse(bytes: Vec<u8>) -> Option<Self> {
+        let word = |at: usize| read_u32(&bytes, at).map(|value| value as usize);
+        if u16::from_ne_bytes(*bytes.first_chunk()?) != MAGIC {
+            return None;
+        }
+        let header = word(4)?;
+        let start = header.checked_add(word(8)?)?;
+        let end = start.checked_add(word(12)?)?;
+        let strings = header.checked_add(word(16)?)?;
+        let mut types = Vec::new();
+        let mut at = start;
+        while at < end {
+            types.push(u32::try_from(at).ok()?);
+            let information = read_u32(&bytes, at + 4)?;
+            at += 12 + trailing_bytes(information)?;
+        }
+        Some(Self { bytes, types, strings })
+    }
+
+    #[must_use]
+    pub fn offsets(&self) -> KernelOffsets {
+        let mut offsets = KernelOffsets::resolve(|structure, member| self.offset(structure, member));
+        // Linux 6.13 counts references to a file from zero, under another name.
+        if offsets.file_references == ABSENT {
+            offsets.file_references = self.offset("file", "f_count").unwrap_or(ABSENT);
+        } else {
+            offsets.file_single_reference = 0;
+        }
+        offsets
+    }
+
+    /// The offset in bytes of a member, through anonymous structures and unions.
+    #[must_use]
+    pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
+        self.types.iter().find_map(|&at| {
+            let at = at as usize;
+            let is_structure = kind(read_u32(&self.bytes, at + 4)?) == KIND_STRUCT;
+            if !is_structure || self.name(at)? != structure.as_bytes() {
+                return None;
+            }
+            self.member_offset(at, member.as_bytes(), DEPTH).map(|bits| bits / 8)
+        })
+    }
+
+    /// In bits, as BTF has it.
+    fn member_offset(&self, at: usize, wanted: &[u8], depth: u32) -> Option<u32> {
+        let information = read_u32(&self.bytes, at + 4)?;
+        if !matches!(kind(information), KIND_STRUCT | KIND_UNION) || depth == 0 {
+            return None;
+        }
+        // With the kind flag the upper eight bits hold the width of a bit field.
+        let mask = if information >> 31 == 1 { 0x00ff_ffff } else { u32::MAX };
+        (0..members(information)).find_map(|index| {
+            let member = at + 12 + index * 12;
+            let offset = read_u32(&self.bytes, member + 8)? & mask;
+            match self.name(member)? {
+                name if name == wanted => Some(offset),
+                [] => {
+                    let inner = *self.types.get((read_u32(&self.bytes, member + 4)? as usize).checked_sub(1)?)?;
+                    Some(offset + self.member_offset(inner as usize, wanted, depth - 1)?)
+                }
+                _ => None,
+            }
+        })
+    }
+
+    /// The name of a type or member whose description begins at `at`.
+    fn name(&self, at: usize) -> Option<&[u8]> {
+        let text = self.bytes.get(self.strings + read_u32(&self.bytes, at)? as usize..)?;
+        text.split(|&byte| byte == 0).next()
+    }
+}
+
+const fn kind(information: u32) -> u32 {
+    (information >> 24) & 0x1f
+}
+
+const fn members(information: u32) -> usize {
+    (information & 0xffff) as usize
+}
+
+/// Bytes that follow the twelve that every type has; absent for a kind that is not known.
+const fn trailing_bytes(information: u32) -> Option<usize> {
+    let members = members(information);
+    Some(match kind(information) {
+        KIND_INT | KIND_VAR | KIND_DECL_TAG => 4,
+        KIND_ARRAY => 12,
+        KIND_STRUCT | KIND_UNION | KIND_DATASEC | KIND_ENUM64 => members * 12,
+        KIND_ENUM | KIND_FUNC_PROTO => members * 8,
+        0 | 20.. => return None,
+        _ => 0,
+    })
+}
+
+fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
+    Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// `struct outer { int a; union { int b; struct { int c; }; }; }`, laid out by hand.
+    fn sample() -> Vec<u8> {
+        let strings = b"\0outer\0a\0b\0c\0int\0";
+        let structure = |members: u32| KIND_STRUCT << 24 | members;
+        let types: &[u32] = &[
+            13, KIND_INT << 24, 4, 32, // 1: int
+            1, structure(2), 8, 7, 1, 0, 0, 3, 32, // 2: outer
+            0, KIND_UNION << 24 | 2, 4, 9, 1, 0, 0, 4, 0, // 3
+            0, structure(1), 4, 11, 1, 0, // 4
+        ];
+        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
+        let sizes = [24, 0, types.len(), types.len(), strings.len()].map(|size| u32::try_from(size).expect("small"));
+        let mut bytes = MAGIC.to_ne_bytes().to_vec();
+        bytes.extend([1, 0]);
+        bytes.extend(sizes.iter().flat_map(|word| word.to_ne_bytes()));
+        bytes.extend(types);
+        bytes.extend(strings);
+        bytes
+    }
+
+    #[test]
+    fn members_are_found_through_anonymous_ones() {
+        let kernel = KernelTypes::parse(sample()).expect("well formed");
+        assert_eq!(kernel.offset("outer", "a"), Some(0));
+        assert_eq!(kernel.offset("outer", "b"), Some(4));
+        assert_eq!(kernel.offset("outer", "c"), Some(4));
+        assert_eq!(kernel.offset("outer", "d"), None);
+        assert_eq!(kernel.offset("inner", "a"), None);
+    }
+
+    #[test]
+    fn cut_or_changed_bytes_never_panic() {
+        let whole = sample();
+        for length in 0..whole.len() {
+            if let Some(kernel) = KernelTypes::parse(whole[..length].to_vec()) {
+                let _ = kernel.offset("outer", "c");
+            }
+        }
+        for at in 0..whole.len() {
+            for value in [0, 0x7f, 0xff] {
+                let mut changed = whole.clone();
+                changed[at] = value;
+                if let Some(kernel) = KernelTypes::parse(changed) {
+                    let _ = kernel.offset("outer", "c");
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,275 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Loads and attaches the kernel programs, reads their records, and tells them what to leave alone.
+//!
+//! In: offsets, sizes and who is watched. Out: kernel events. Nothing is pinned: when the daemon is gone, however it went,
+//! the kernel detaches and frees everything.
+
+use std::{os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
+
+use agent_common::{
+    limits::PROCESSES_PER_BLOCK,
+    losses::Loss,
+    offsets::KernelOffsets,
+    records::{CONNECTION_OVER, Connection, Watch, reader},
+};
+use aya::{
+    Ebpf, EbpfLoader,
+    maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
+    programs::RawTracePoint,
+};
+use rustix::{
+    event::{PollFd, PollFlags, Timespec, poll},
+    io::Errno,
+};
+
+use super::{CaptureError, KernelEvent, shared::SharedArray, wake_ups::WakeUps};
+use crate::config::{BackendChoice, PortRange};
+
+/// Programs and the tracepoints that they are attached to, in this order: what tells of processes comes before what
+/// reads their bytes.
+const PROGRAMS: [(&str, &str); 7] = [
+    ("process_fork", "sched_process_fork"),
+    ("process_exec", "sched_process_exec"),
+    ("process_exit", "sched_process_exit"),
+    ("socket_state_change", "inet_sock_set_state"),
+    ("socket_destroyed", "tcp_destroy_sock"),
+    ("syscall_enter", "sys_enter"),
+    ("syscall_exit", "sys_exit"),
+];
+
+/// Ports in one entry of the kernel's array of selected ports.
+const PORTS_PER_BLOCK: usize = 64;
+
+#[derive(Clone, Debug)]
+pub struct CaptureOptions {
+    pub backend: BackendChoice,
+    /// A power of two of at least one page.
+    pub ring_bytes: u32,
+    /// Every program that is executed is captured until the daemon has judged it.
+    pub judge_every_exec: bool,
+    /// A listen on one of these marks its process at once.
+    pub ports: Vec<PortRange>,
+}
+
+/// How long to wait for records.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Nap {
+    /// Until the time is over, or the ring fills past its watermark.
+    Timed(Duration),
+    /// Until there is a record, or the time is over.
+    UntilRecord(Duration),
+}
+
+/// The attached programs.
+pub struct Capture {
+    records: RingBuf<MapData>,
+    losses: PerCpuArray<MapData, u64>,
+    connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
+    watch_by_process: SharedArray,
+    reader: SharedArray,
+    wake_ups: WakeUps,
+    address_mask: u64,
+    /// Holds the programs and their links; dropped last.
+    _programs: Ebpf,
+}
+
+impl Capture {
+    /// Loads the programs for this kernel and attaches them.
+    ///
+    /// # Errors
+    /// Says what the kernel or the privileges lack.
+    pub fn start(options: &CaptureOptions) -> Result<Self, CaptureError> {
+        match options.backend {
+            BackendChoice::Auto | BackendChoice::Syscall => {}
+            backend @ (BackendChoice::Fentry | BackendChoice::Kprobe) => {
+                return Err(CaptureError::BackendNotBuilt { backend });
+            }
+        }
+        let offsets = super::kernel_offsets()?;
+        require_fields(&offsets)?;
+        let address_mask = fastrand::u64(..);
+        let mut programs = load(options, &offsets, address_mask)?;
+        let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
+        let records = take(&mut programs, "RECORDS", RingBuf::try_from)?;
+        let wake_ups = WakeUps::of(&records).map_err(|source| CaptureError::Wait { source: source.into() })?;
+        let mut capture = Self {
+            records,
+            wake_ups,
+            losses: take(&mut programs, "LOSSES", PerCpuArray::try_from)?,
+            connections: take(&mut programs, "CONNECTION_BY_SOCKET", HashMap::try_from)?,
+            watch_by_process: share(&mut programs, "WATCH_BY_PROCESS", largest_process as usize)?,
+            reader: share(&mut programs, "READER", size_of::<u32>())?,
+            address_mask,
+            _programs: programs,
+        };
+        capture.select_ports(&options.ports)?;
+        capture.attach()?;
+        Ok(capture)
+    }
+
+    fn attach(&mut self) -> Result<(), CaptureError> {
+        for (name, tracepoint) in PROGRAMS {
+            let refused = |source| CaptureError::Program { program: name, source: Box::new(source) };
+            let program = self._programs.program_mut(name).expect("the object holds every program of the list");
+            let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
+            program.load().map_err(refused)?;
+            program.attach(tracepoint).map_err(refused)?;
+        }
+        Ok(())
+    }
+
+    fn select_ports(&mut self, ports: &[PortRange]) -> Result<(), CaptureError> {
+        const NAME: &str = "SELECTED_PORTS";
+        let refused = |source| CaptureError::Map { map: NAME, source: Box::new(source) };
+        let map = self._programs.map_mut(NAME).expect("the object holds the map");
+        let mut selected: Array<_, [u8; PORTS_PER_BLOCK]> = Array::try_from(map).map_err(refused)?;
+        let mut blocks = vec![[0; PORTS_PER_BLOCK]; (usize::from(u16::MAX) + 1) / PORTS_PER_BLOCK];
+        for port in ports.iter().flat_map(|range| range.first..=range.last).map(usize::from) {
+            blocks[port / PORTS_PER_BLOCK][port % PORTS_PER_BLOCK] = 1;
+        }
+        for (index, block) in (0..).zip(&blocks) {
+            if block.contains(&1) {
+                selected.set(index, block, 0).map_err(refused)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Says what the kernel does with a process from now on.
+    pub fn set_watch(&self, tgid: u32, watch: Watch) {
+        if let Some(byte) = self.watch_by_process.byte(tgid as usize) {
+            byte.store(watch as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// What the kernel does with a process now.
+    #[must_use]
+    pub fn is_captured(&self, tgid: u32) -> bool {
+        let byte = self.watch_by_process.byte(tgid as usize).map_or(0, |byte| byte.load(Ordering::Relaxed));
+        [Watch::Yes, Watch::Undecided, Watch::Always].iter().any(|watch| *watch as u8 == byte)
+    }
+
+    /// Tells the kernel that a connection is of no interest: from now on it costs one look-up. `socket` and `connection`
+    /// are as its opening record had them.
+    pub fn leave_alone(&mut self, socket: u64, connection: u64) {
+        let key = socket ^ self.address_mask;
+        let Ok(bytes) = self.connections.get(&key, 0) else { return };
+        let mut entry: Connection = bytemuck::pod_read_unaligned(&bytes);
+        if entry.id != connection {
+            return;
+        }
+        entry.flags |= CONNECTION_OVER;
+        let mut bytes = [0; size_of::<Connection>()];
+        bytes.copy_from_slice(bytemuck::bytes_of(&entry));
+        // An entry that vanished meanwhile stays away; one that a new socket took in these microseconds would be left
+        // alone wrongly, which is preferred over taking a lock in the kernel for every record.
+        const ONLY_EXISTING: u64 = 2;
+        let _ = self.connections.insert(key, bytes, ONLY_EXISTING);
+    }
+
+    /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.
+    pub fn read(&mut self, limit: usize, mut handle: impl FnMut(&[u8], KernelEvent<'_>)) -> usize {
+        let mut count = 0;
+        while count < limit {
+            let Some(record) = self.records.next() else { break };
+            count += 1;
+            if let Some(event) = KernelEvent::decode(&record) {
+                handle(&record, event);
+            }
+        }
+        count
+    }
+
+    /// Sleeps. The kernel is told before, so that it wakes the daemon when it is time and not more often.
+    ///
+    /// # Errors
+    /// Where waiting fails for another reason than a signal.
+    pub fn wait(&mut self, nap: Nap) -> Result<(), CaptureError> {
+        let result = match nap {
+            Nap::Timed(time) => {
+                self.reader.set_first_word(reader::NAPPING);
+                self.wake_ups.wait(time)
+            }
+            Nap::UntilRecord(time) => {
+                self.reader.set_first_word(reader::ASLEEP);
+                // A record that came before the line above woke nobody, but makes the ring readable.
+                let mut ring = [PollFd::new(&self.records, PollFlags::IN)];
+                poll(&mut ring, Timespec::try_from(time).ok().as_ref()).map(drop)
+            }
+        };
+        self.reader.set_first_word(reader::AWAKE);
+        match result {
+            Err(source) if source != Errno::INTR => Err(CaptureError::Wait { source: source.into() }),
+            _ => Ok(()),
+        }
+    }
+
+    /// Records lost so far, by reason.
+    ///
+    /// # Errors
+    /// Where the kernel does not give its counters.
+    pub fn losses(&self) -> Result<[(Loss, u64); Loss::ALL.len()], CaptureError> {
+        let mut totals = Loss::ALL.map(|loss| (loss, 0));
+        for (loss, total) in &mut totals {
+            let per_processor = self
+                .losses
+                .get(&(*loss as u32), 0)
+                .map_err(|source| CaptureError::Map { map: "LOSSES", source: Box::new(source) })?;
+            *total = per_processor.iter().sum();
+        }
+        Ok(totals)
+    }
+}
+
+/// The part of the ring that may fill before a nap is ended. Larger: less room for the burst that goes on meanwhile.
+/// Smaller: more wake-ups.
+const WATERMARK_PARTS: u64 = 4;
+
+fn load(options: &CaptureOptions, offsets: &KernelOffsets, address_mask: u64) -> Result<Ebpf, CaptureError> {
+    let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
+    let watermark = u64::from(options.ring_bytes) / WATERMARK_PARTS;
+    EbpfLoader::new()
+        .override_global("KERNEL", bytemuck::bytes_of(offsets), true)
+        .override_global("ADDRESS_MASK", &address_mask, true)
+        .override_global("WATERMARK_BYTES", &watermark, true)
+        .override_global("JUDGE_EVERY_EXEC", &u8::from(options.judge_every_exec), true)
+        .map_max_entries("RECORDS", options.ring_bytes)
+        .map_max_entries("WATCH_BY_PROCESS", largest_process.div_ceil(PROCESSES_PER_BLOCK))
+        .map_max_entries("SCRATCH", processors())
+        .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o")))
+        .map_err(|source| CaptureError::Load { source: Box::new(source) })
+}
+
+fn take<T>(
+    programs: &mut Ebpf,
+    name: &'static str,
+    wrap: impl FnOnce(Map) -> Result<T, aya::maps::MapError>,
+) -> Result<T, CaptureError> {
+    let map = programs.take_map(name).expect("the object holds every map that is named here");
+    wrap(map).map_err(|source| CaptureError::Map { map: name, source: Box::new(source) })
+}
+
+fn share(programs: &mut Ebpf, name: &'static str, bytes: usize) -> Result<SharedArray, CaptureError> {
+    let Some(Map::Array(map)) = programs.map(name) else { unreachable!("the object holds {name}, an array") };
+    SharedArray::map(map.fd().as_fd(), bytes).map_err(|source| CaptureError::Share { source: source.into() })
+}
+
+/// Fields without which nothing can be captured. What needs another one is off without it.
+fn require_fields(offsets: &KernelOffsets) -> Result<(), CaptureError> {
+    const OPTIONAL: [&str; 5] =
+        ["file.f_ref", "unix_sock.peer", "net.ns", "ns_common.inum", "sock_common.skc_v6_rcv_saddr"];
+    match offsets.absent().find(|field| !OPTIONAL.contains(field)) {
+        Some(field) => Err(CaptureError::FieldAbsent { field }),
+        None => Ok(()),
+    }
+}
+
+/// One past the largest process id that the kernel gives out.
+fn largest_process() -> Option<u32> {
+    std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()
+}
+
+/// Processors that may ever be on line.
+fn processors() -> u32 {
+    aya::util::nr_cpus().map_or(1, std::num::NonZeroU32::get)
+}
