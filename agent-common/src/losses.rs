@@ -19,8 +19,13 @@ pub enum Loss {
 }
 
 impl Loss {
-    pub const ALL: [Self; 5] =
-        [Self::RingFull, Self::ConnectionTableFull, Self::PayloadUnreadable, Self::ExchangesUnreported, Self::CompatCall];
+    pub const ALL: [Self; 5] = [
+        Self::RingFull,
+        Self::ConnectionTableFull,
+        Self::PayloadUnreadable,
+        Self::ExchangesUnreported,
+        Self::CompatCall,
+    ];
 
     /// The `reason` label.
     #[must_use]

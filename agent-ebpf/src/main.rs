@@ -6,7 +6,9 @@
 
 #![no_std]
 #![no_main]
+#![feature(asm_experimental_arch)]
 
+mod bounds;
 mod connection;
 mod emit;
 mod fields;

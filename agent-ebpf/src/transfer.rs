@@ -5,7 +5,8 @@ use agent_common::{
     limits::{PIECES_PER_CALL, RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
-        CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord, RecordKind,
+        CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord,
+        RecordKind,
     },
 };
 use aya_ebpf::{
@@ -18,6 +19,7 @@ use aya_ebpf::{
 };
 
 use crate::{
+    bounds::{at_most, within},
     connection,
     emit::{count, emit},
     processes::Thread,
@@ -30,6 +32,7 @@ const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 /// Where a record is put together.
 #[repr(C)]
 struct Scratch {
+    gather: Gather,
     record: DataRecord,
     payload: [u8; SCRATCH_BYTES],
 }
@@ -51,7 +54,10 @@ const TAIL_BYTES: u32 = 7;
 pub enum Payload {
     Buffer(u64),
     /// An array of `struct iovec`.
-    Vector { pieces: u64, count: u64 },
+    Vector {
+        pieces: u64,
+        count: u64,
+    },
     /// In the kernel, or nowhere: only its length is known.
     Unread,
 }
@@ -69,8 +75,8 @@ pub struct Transfer {
 }
 
 /// Reports what a call moved on the socket behind a descriptor.
-#[inline(always)]
-pub fn report(descriptor: u32, transfer: Transfer) -> Option<()> {
+#[inline(never)]
+pub fn report(descriptor: u32, transfer: &Transfer) -> Option<()> {
     let found = socket::find(descriptor)?;
     let followed = connection::follow(found, transfer.thread, transfer.sent, transfer.bytes)?;
     connection::turn(followed, transfer.sent);
@@ -79,10 +85,12 @@ pub fn report(descriptor: u32, transfer: Transfer) -> Option<()> {
     let scratch = SCRATCH.get_ptr_mut(processor)?;
     // SAFETY: a map value; this processor's own.
     let scratch = unsafe { &mut *scratch };
-    begin(scratch, followed, found.sk, transfer)?;
+    begin(scratch, followed, found.sk, *transfer)?;
     match transfer.payload {
         Payload::Buffer(base) => send_buffer(scratch, followed, base, transfer.bytes),
-        Payload::Vector { pieces, count } => send_vector(scratch, followed, pieces, count, transfer.bytes),
+        Payload::Vector { pieces, count } => {
+            send_vector(found.sk, pieces, count, u64::from(transfer.bytes));
+        }
         Payload::Unread => send(scratch, followed, 0, transfer.bytes),
     }
     Some(())
@@ -169,11 +177,11 @@ fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Tr
 /// Emits the record in the scratch: `captured` bytes of payload that stand for `length` bytes of the stream.
 #[inline(always)]
 fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
-    let captured = if captured > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { captured };
+    let captured = at_most(captured, RECORD_PAYLOAD_BYTES as u32);
     scratch.record.length = length;
     scratch.record.captured = captured;
     let size = size_of::<DataRecord>() as u64 + u64::from(captured);
-    if emit(&raw const *scratch, size) {
+    if emit(&raw const scratch.record, size) {
         // SAFETY: a map value.
         unsafe { (*followed).reported_turn = (*followed).turn }
     }
@@ -183,8 +191,8 @@ fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length:
 /// Copies from the process to `filled` bytes into the payload. False where its memory could not be read.
 #[inline(always)]
 fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
-    let filled = filled as usize & (RECORD_PAYLOAD_BYTES - 1);
-    let length = if length > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { length };
+    let filled = within(filled, RECORD_PAYLOAD_BYTES);
+    let length = at_most(length, RECORD_PAYLOAD_BYTES as u32);
     let target = scratch.payload.as_mut_ptr();
     // SAFETY: `filled` is below and `length` at most half of the payload's size; the helper checks the address in the
     // process, and clears the target where it fails.
@@ -246,49 +254,103 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
     send(scratch, followed, 0, length);
 }
 
+/// How far a vector has been gathered. It lies in the scratch, and is read and written there at each step: values that
+/// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
+/// once per way through all of them.
+#[repr(C)]
+struct Gather {
+    /// Pieces begun.
+    index: u64,
+    /// What is left of the last one.
+    base: u64,
+    piece_left: u32,
+    /// Bytes in the record.
+    filled: u32,
+    /// Bytes gathered from the call.
+    done: u32,
+    padding: u32,
+}
+
+/// A field of the gathering in the scratch, which the compiler may not keep in a register.
+macro_rules! gathered {
+    ($scratch:ident.$field:ident) => {
+        // SAFETY: a valid reference; volatile for the verifier's sake.
+        unsafe { (&raw const $scratch.gather.$field).read_volatile() }
+    };
+    ($scratch:ident.$field:ident = $value:expr) => {
+        // SAFETY: as above.
+        unsafe { (&raw mut $scratch.gather.$field).write_volatile($value) }
+    };
+}
+
 /// Gathers the pieces of a vector into as few records as they fill.
-#[inline(always)]
-fn send_vector(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, count: u64, bytes: u32) {
+///
+/// A function of its own with plain numbers as arguments: the verifier walks it once, and not once per way that leads
+/// here. `sk` is the socket, whose record has been begun in this processor's scratch.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn send_vector(sk: u64, pieces: u64, count: u64, bytes: u64) -> u64 {
+    let bytes = bytes as u32;
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let (Some(scratch), Some(followed)) = (SCRATCH.get_ptr_mut(processor), connection::get(sk)) else { return 0 };
+    // SAFETY: a map value; this processor's own.
+    let scratch = unsafe { &mut *scratch };
     let affordable = take_budget(followed, bytes);
-    let mut index = 0u64;
-    let mut base = 0u64;
-    let mut piece_left = 0u32;
-    let mut filled = 0u32;
-    let mut done = 0u32;
+    gathered!(scratch.index = 0);
+    gathered!(scratch.base = 0);
+    gathered!(scratch.piece_left = 0);
+    gathered!(scratch.filled = 0);
+    gathered!(scratch.done = 0);
     // Each step ends a piece or fills a record.
     for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
-        if done >= affordable {
+        if gathered!(scratch.done) >= affordable || gather_step(scratch, followed, pieces, count, affordable).is_none()
+        {
             break;
-        }
-        if piece_left == 0 {
-            if index >= count {
-                break;
-            }
-            // SAFETY: the helper checks the address in the process.
-            let Ok(piece) = (unsafe { bpf_probe_read_user((pieces + index * 16) as *const [u64; 2]) }) else { break };
-            index += 1;
-            base = piece[0];
-            piece_left = if piece[1] > u64::from(bytes) { bytes } else { piece[1] as u32 };
-        }
-        let room = RECORD_PAYLOAD_BYTES as u32 - filled;
-        let mut step = affordable - done;
-        step = if step > piece_left { piece_left } else { step };
-        step = if step > room { room } else { step };
-        if step != 0 && !copy(scratch, filled, base, step) {
-            break;
-        }
-        base += u64::from(step);
-        piece_left -= step;
-        filled += step;
-        done += step;
-        if filled >= RECORD_PAYLOAD_BYTES as u32 {
-            send(scratch, followed, filled, filled);
-            filled = 0;
         }
     }
-    let rest = bytes - done;
+    let filled = gathered!(scratch.filled);
+    let rest = bytes.wrapping_sub(gathered!(scratch.done));
     if filled != 0 || rest != 0 {
         // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
-        send(scratch, followed, filled, filled + rest);
+        send(scratch, followed, filled, filled.wrapping_add(rest));
     }
+    0
+}
+
+#[inline(always)]
+fn gather_step(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, count: u64, most: u32) -> Option<()> {
+    if gathered!(scratch.piece_left) == 0 {
+        let index = gathered!(scratch.index);
+        if index >= count {
+            return None;
+        }
+        // SAFETY: the helper checks the address in the process.
+        let piece = unsafe { bpf_probe_read_user((pieces + index * 16) as *const [u64; 2]).ok()? };
+        gathered!(scratch.index = index + 1);
+        gathered!(scratch.base = piece[0]);
+        gathered!(scratch.piece_left = if piece[1] > u64::from(most) { most } else { piece[1] as u32 });
+    }
+    let base = gathered!(scratch.base);
+    let piece_left = gathered!(scratch.piece_left);
+    let filled = gathered!(scratch.filled);
+    let done = gathered!(scratch.done);
+    let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
+    if step != 0 && !copy(scratch, filled, base, step) {
+        return None;
+    }
+    gathered!(scratch.base = base + u64::from(step));
+    gathered!(scratch.piece_left = piece_left - step);
+    gathered!(scratch.done = done + step);
+    gathered!(scratch.filled = filled + step);
+    if filled + step >= RECORD_PAYLOAD_BYTES as u32 {
+        send(scratch, followed, filled + step, filled + step);
+        gathered!(scratch.filled = 0);
+    }
+    Some(())
+}
+
+#[inline(always)]
+fn min(left: u32, right: u32) -> u32 {
+    if left < right { left } else { right }
 }

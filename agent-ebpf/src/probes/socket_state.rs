@@ -3,7 +3,10 @@
 
 use agent_common::records::{CLOSED_FINISHED, CONNECTION_RESET, ProcessChange, Watch};
 use aya_ebpf::{
-    helpers::generated::bpf_ktime_get_ns, macros::{map, raw_tracepoint}, maps::Array, programs::RawTracePointContext,
+    helpers::generated::bpf_ktime_get_ns,
+    macros::{map, raw_tracepoint},
+    maps::Array,
+    programs::RawTracePointContext,
 };
 
 use crate::{connection, fields::field, probes::process, processes, transfer};

@@ -182,7 +182,7 @@ fn report(thread: Thread, descriptor: u32, sent: bool, bytes: u64, payload: Payl
     }
     let duration = now - time_ns;
     let duration_ns = if duration > u64::from(u32::MAX) { u32::MAX } else { duration as u32 };
-    transfer::report(descriptor, Transfer { thread, sent, bytes: bytes as u32, payload, time_ns, duration_ns })
+    transfer::report(descriptor, &Transfer { thread, sent, bytes: bytes as u32, payload, time_ns, duration_ns })
 }
 
 /// The vector of a `struct msghdr`.

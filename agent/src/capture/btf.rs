@@ -157,10 +157,34 @@ mod tests {
         let strings = b"\0outer\0a\0b\0c\0int\0";
         let structure = |members: u32| KIND_STRUCT << 24 | members;
         let types: &[u32] = &[
-            13, KIND_INT << 24, 4, 32, // 1: int
-            1, structure(2), 8, 7, 1, 0, 0, 3, 32, // 2: outer
-            0, KIND_UNION << 24 | 2, 4, 9, 1, 0, 0, 4, 0, // 3
-            0, structure(1), 4, 11, 1, 0, // 4
+            13,
+            KIND_INT << 24,
+            4,
+            32, // 1: int
+            1,
+            structure(2),
+            8,
+            7,
+            1,
+            0,
+            0,
+            3,
+            32, // 2: outer
+            0,
+            KIND_UNION << 24 | 2,
+            4,
+            9,
+            1,
+            0,
+            0,
+            4,
+            0, // 3
+            0,
+            structure(1),
+            4,
+            11,
+            1,
+            0, // 4
         ];
         let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
         let sizes = [24, 0, types.len(), types.len(), strings.len()].map(|size| u32::try_from(size).expect("small"));

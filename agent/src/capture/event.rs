@@ -29,9 +29,7 @@ impl<'a> KernelEvent<'a> {
         if kind == RecordKind::Closed as u32 {
             return read(bytes).map(|(record, _)| Self::Closed(record));
         }
-        (kind == RecordKind::Process as u32)
-            .then(|| read(bytes).map(|(record, _)| Self::Process(record)))
-            .flatten()
+        (kind == RecordKind::Process as u32).then(|| read(bytes).map(|(record, _)| Self::Process(record))).flatten()
     }
 }
 
@@ -45,12 +43,8 @@ mod tests {
     use super::*;
 
     fn data(captured: u32, payload: &[u8]) -> Vec<u8> {
-        let record = DataRecord {
-            kind: RecordKind::Data as u32,
-            captured,
-            length: captured,
-            ..bytemuck::Zeroable::zeroed()
-        };
+        let record =
+            DataRecord { kind: RecordKind::Data as u32, captured, length: captured, ..bytemuck::Zeroable::zeroed() };
         [bytemuck::bytes_of(&record), payload].concat()
     }
 

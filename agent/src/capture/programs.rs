@@ -164,7 +164,7 @@ impl Capture {
         // An entry that vanished meanwhile stays away; one that a new socket took in these microseconds would be left
         // alone wrongly, which is preferred over taking a lock in the kernel for every record.
         const ONLY_EXISTING: u64 = 2;
-        let _ = self.connections.insert(key, bytes, ONLY_EXISTING);
+        let _ = self.connections.insert(&key, &bytes, ONLY_EXISTING);
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.

@@ -4,7 +4,10 @@
 //! `poll` returns at once while the ring holds anything; under load it always does. Edge-triggered epoll returns only when
 //! a kernel program woke the reader, or the time is over: records gather in between, and are read in one go.
 
-use std::{os::fd::{AsFd, OwnedFd}, time::Duration};
+use std::{
+    os::fd::{AsFd, OwnedFd},
+    time::Duration,
+};
 
 use rustix::{
     event::{Timespec, epoll},
