@@ -136,8 +136,8 @@ pub enum Watch {
     Yes = 1,
     /// Captured until the daemon has judged it.
     Undecided = 2,
-    /// Judged and refused: a listen does not change it. An exec is judged again.
-    Never = 3,
+    /// Judged and not wanted. A listen on a selected port or an exec is judged again; its exit is reported.
+    Refused = 3,
     /// Captured, and so are its children, through every exec: chosen by process id.
     Always = 4,
 }

@@ -55,8 +55,8 @@ fn forked(child: u64) -> Option<()> {
         return None;
     }
     let inherited = processes::watch(parent);
-    processes::set_watch(child, inherited);
     if processes::is_captured(inherited) {
+        processes::set_watch(child, inherited);
         report(ProcessChange::Forked, child, parent, 0);
     }
     Some(())

@@ -23,7 +23,7 @@ const SHUT_BOTH: u8 = 3;
 
 const PORTS_PER_BLOCK: u32 = 64;
 
-/// A byte per port: not zero where a listen on it selects the process.
+/// A `Watch` per port: what a listen on it makes of the process.
 #[map]
 static SELECTED_PORTS: Array<[u8; PORTS_PER_BLOCK as usize]> = Array::with_max_entries(65_536 / PORTS_PER_BLOCK, 0);
 
@@ -64,9 +64,9 @@ fn listened(sk: u64) -> Option<()> {
     let port = field!(u16, sk, sock_local_port)?;
     let thread = processes::current();
     let block = SELECTED_PORTS.get(u32::from(port) / PORTS_PER_BLOCK)?;
-    let selected = block[usize::from(port) % PORTS_PER_BLOCK as usize] != 0;
-    if selected && processes::watch(thread.tgid) == Watch::No as u8 {
-        processes::set_watch(thread.tgid, Watch::Yes as u8);
+    let selected = block[usize::from(port) % PORTS_PER_BLOCK as usize];
+    if selected != Watch::No as u8 && !processes::is_captured(processes::watch(thread.tgid)) {
+        processes::set_watch(thread.tgid, selected);
     }
     process::report(ProcessChange::Listened, thread.tgid, 0, port);
     Some(())

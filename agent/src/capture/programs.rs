@@ -47,8 +47,8 @@ pub struct CaptureOptions {
     pub ring_bytes: u32,
     /// Every program that is executed is captured until the daemon has judged it.
     pub judge_every_exec: bool,
-    /// A listen on one of these marks its process at once.
-    pub ports: Vec<PortRange>,
+    /// What a listen on a port makes of its process, at once.
+    pub ports: Vec<(PortRange, Watch)>,
 }
 
 /// How long to wait for records.
@@ -118,17 +118,19 @@ impl Capture {
         Ok(())
     }
 
-    fn select_ports(&mut self, ports: &[PortRange]) -> Result<(), CaptureError> {
+    fn select_ports(&mut self, ports: &[(PortRange, Watch)]) -> Result<(), CaptureError> {
         const NAME: &str = "SELECTED_PORTS";
         let refused = |source| CaptureError::Map { map: NAME, source: Box::new(source) };
         let map = self._programs.map_mut(NAME).expect("the object holds the map");
         let mut selected: Array<_, [u8; PORTS_PER_BLOCK]> = Array::try_from(map).map_err(refused)?;
         let mut blocks = vec![[0; PORTS_PER_BLOCK]; (usize::from(u16::MAX) + 1) / PORTS_PER_BLOCK];
-        for port in ports.iter().flat_map(|range| range.first..=range.last).map(usize::from) {
-            blocks[port / PORTS_PER_BLOCK][port % PORTS_PER_BLOCK] = 1;
+        for (range, watch) in ports {
+            for port in (range.first..=range.last).map(usize::from) {
+                blocks[port / PORTS_PER_BLOCK][port % PORTS_PER_BLOCK] = *watch as u8;
+            }
         }
         for (index, block) in (0..).zip(&blocks) {
-            if block.contains(&1) {
+            if block.iter().any(|watch| *watch != Watch::No as u8) {
                 selected.set(index, block, 0).map_err(refused)?;
             }
         }
@@ -140,13 +142,6 @@ impl Capture {
         if let Some(byte) = self.watch_by_process.byte(tgid as usize) {
             byte.store(watch as u8, Ordering::Relaxed);
         }
-    }
-
-    /// What the kernel does with a process now.
-    #[must_use]
-    pub fn is_captured(&self, tgid: u32) -> bool {
-        let byte = self.watch_by_process.byte(tgid as usize).map_or(0, |byte| byte.load(Ordering::Relaxed));
-        [Watch::Yes, Watch::Undecided, Watch::Always].iter().any(|watch| *watch as u8 == byte)
     }
 
     /// Tells the kernel that a connection is of no interest: from now on it costs one look-up. `socket` and `connection`

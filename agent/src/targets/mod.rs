@@ -1,2 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Who is watched: selectors in, watch states in the kernel's process map out.
+//! Who is watched: selectors and process events in, watch states out.
+//!
+//! The kernel reports every program that is executed and every listen; this stage judges, and the caller hands the verdict
+//! to the kernel. `/proc` is read once at start and once for each program that needs judging, never polled.
+//! Does not: touch the kernel's maps, or look at connections.
+
+mod judge;
+mod process;
+mod table;
+
+pub use judge::{Judge, SelectionError};
+pub use process::{Candidate, listening_ports};
+pub use table::{Targets, Verdict};
