@@ -198,6 +198,28 @@ impl Connection {
     }
 }
 
+/// Opens connections, each of which asks once, is answered, and then stays open and silent.
+///
+/// # Errors
+///
+/// A connection was refused, or a request not answered.
+pub fn open_idle(address: SocketAddr, connections: usize) -> Result<Vec<std::net::TcpStream>> {
+    let request = format!("GET / HTTP/1.1\r\nHost: {address}\r\n\r\n");
+    let open = |_| {
+        let mut stream = std::net::TcpStream::connect(address)?;
+        stream.set_read_timeout(Some(SILENCE))?;
+        stream.write_all(request.as_bytes())?;
+        let (mut received, mut chunk) = (Vec::new(), [0; 4096]);
+        while response_length(&received)?.is_none_or(|(_, length)| received.len() < length) {
+            let length = stream.read(&mut chunk)?;
+            ensure!(length > 0, "the server closed before it had answered");
+            received.extend_from_slice(&chunk[..length]);
+        }
+        Ok(stream)
+    };
+    (0..connections).map(open).collect()
+}
+
 /// Status and whole length of the response that begins here, once its head is whole.
 fn response_length(received: &[u8]) -> Result<Option<(u16, usize)>> {
     let Some(head) = received.windows(4).position(|window| window == b"\r\n\r\n").map(|end| end + 4) else {
@@ -229,6 +251,13 @@ mod tests {
             assert_eq!(report.latencies.len(), 100);
             assert!(report.latency(0.5) <= report.latency(0.99));
         }
+    }
+
+    #[test]
+    fn idle_connections_have_asked_once() {
+        let server = Server::start(server::sample).unwrap();
+        assert_eq!(open_idle(server.address(), 30).unwrap().len(), 30);
+        assert_eq!(server.answered(), 30);
     }
 
     #[test]
