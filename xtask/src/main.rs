@@ -1,4 +1,68 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask TASK`: one file per task.
+//! `cargo xtask TASK`: one file per task. In: a task's name and its options. Out: an exit status.
+//!
+//! It is the first thing that is built on a fresh machine, so it leans on nothing but the standard library and anyhow.
 
-fn main() {}
+use std::{env, process::ExitCode};
+
+use anyhow::{Result, bail};
+
+mod bench;
+mod build;
+mod ci;
+mod collector;
+mod demo;
+mod fuzz;
+mod setup;
+mod steps;
+mod tally;
+mod test;
+mod tidy;
+mod workspace;
+
+const USAGE: &str = "\
+cargo xtask TASK
+
+  setup               install what building and testing need; does nothing where all is there
+  build               build the static binary: target/release/onlooker
+  demo                start sample services, watch them and show their traces
+  test                all tests that this machine allows; says what it skipped and why
+  ci                  every check that CI makes (--without-tests: all but the tests)
+  tidy                the rules of the code that no compiler knows
+  fuzz                the fuzz targets: the kept corpus, then a few seconds of new input
+  bench parse         time and allocations of the parsers
+  bench load          throughput, latency and cost with and without Onlooker, against nginx
+  collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
+";
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> Result<()> {
+    let arguments: Vec<String> = env::args().skip(1).collect();
+    match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
+        ["setup"] => setup::run(),
+        ["build"] => build::run().map(drop),
+        ["demo", ..] => demo::run(),
+        ["test"] => test::run(),
+        ["ci"] => ci::run(ci::Tests::Run),
+        ["ci", "--without-tests"] => ci::run(ci::Tests::AlreadyRun),
+        ["fuzz"] => fuzz::run(),
+        ["tidy"] => tidy::run(),
+        ["bench", "parse"] => bench::parse(),
+        ["bench", "load", options @ ..] => bench::load(options),
+        ["collector"] => collector::run().map(drop),
+        [] | ["--help" | "-h" | "help"] => {
+            print!("{USAGE}");
+            Ok(())
+        }
+        unknown => bail!("there is no task `{}`\n\n{USAGE}", unknown.join(" ")),
+    }
+}

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask bench parse` and `cargo xtask bench load`: the parsers alone, and the whole against a real server.
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    build, setup,
+    steps::{run as run_step, say},
+    workspace::{cargo, find_program, is_root},
+};
+
+pub fn parse() -> Result<()> {
+    run_step(&mut cargo(["bench", "--package", "agent-protocols"]))
+}
+
+/// The measuring itself is `tests/bench/load.rs`: it shares the load generator with the tests.
+pub fn load(options: &[&str]) -> Result<()> {
+    ensure!(is_root(), "bench load needs root, to load the kernel programs");
+    let onlooker = build::run()?;
+    if find_program("nginx").is_none() {
+        setup::install_package("nginx-light", "as the server that is measured")?;
+    }
+    say("bench: load");
+    run_step(
+        cargo(["bench", "--quiet", "--package", "onlooker-tests", "--bench", "load", "--"])
+            .args(options)
+            .env("ONLOOKER_BINARY", onlooker),
+    )
+}

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask test`: all tests that this machine allows, and a line for each suite that it does not.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    build, collector,
+    steps::{output_of, say},
+    tally::{Tally, run_tests},
+    workspace::{cargo, has_capability, is_root, onlooker},
+};
+
+/// A suite in `tests/` that is a feature of its package, because it needs more than `cargo test` may ask for.
+struct Suite {
+    name: &'static str,
+    /// What the machine lacks.
+    obstacle: Option<String>,
+    collector: Option<PathBuf>,
+}
+
+pub fn run() -> Result<()> {
+    let tally = run_all()?;
+    println!("{tally}");
+    ensure!(tally.failed == 0, "there are failed tests");
+    Ok(())
+}
+
+/// Runs every suite, whatever the ones before it gave.
+pub fn run_all() -> Result<Tally> {
+    let mut summary = Vec::new();
+    build::run()?;
+
+    say("test: unit, property and replay tests");
+    summary.push(("cargo test", run_tests(&mut cargo(["test", "--no-fail-fast"]))?, None));
+
+    let kernel = kernel_obstacle();
+    let (collector, missing) = match collector::run() {
+        Ok(program) => (Some(program), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    let suites = [
+        Suite { name: "kernel", obstacle: kernel.clone(), collector: None },
+        Suite { name: "e2e", obstacle: kernel.or(missing), collector },
+    ];
+    for suite in suites {
+        summary.push((suite.name, suite.run()?, suite.obstacle));
+    }
+
+    let mut total = Tally::default();
+    println!();
+    for (name, tally, obstacle) in summary {
+        let reason = obstacle.map(|obstacle| format!(": {obstacle}")).unwrap_or_default();
+        println!("{name:<12}{tally}{reason}");
+        total += tally;
+    }
+    Ok(total)
+}
+
+impl Suite {
+    fn run(&self) -> Result<Tally> {
+        let test = || cargo(["test", "--package", "onlooker-tests", "--test", self.name, "--features", self.name]);
+        if let Some(obstacle) = &self.obstacle {
+            say(format!("test: {} tests are skipped: {obstacle}", self.name));
+            let list = output_of(test().args(["--quiet", "--", "--list"]))?;
+            let skipped = list.lines().filter(|line| line.ends_with(": test")).count();
+            return Ok(Tally { skipped: skipped as u64, ..Tally::default() });
+        }
+        say(format!("test: {} tests", self.name));
+        // One at a time: the tests watch, and some of them flood, the machine that the others run on.
+        let mut test = test();
+        test.args(["--", "--test-threads=1"]).env("ONLOOKER_BINARY", onlooker());
+        run_tests(test.envs(self.collector.iter().map(|program| ("ONLOOKER_COLLECTOR", program))))
+    }
+}
+
+/// Why this machine does not let the kernel programs in.
+fn kernel_obstacle() -> Option<String> {
+    const CAP_SYS_ADMIN: u32 = 21;
+    const CAP_BPF: u32 = 39;
+    if !is_root() {
+        Some("they need root".into())
+    } else if !has_capability(CAP_BPF) && !has_capability(CAP_SYS_ADMIN) {
+        Some("they need CAP_BPF".into())
+    } else if !Path::new("/sys/kernel/btf/vmlinux").exists() {
+        Some("this kernel has no BTF".into())
+    } else if !Path::new("/sys/kernel/tracing/events").exists() {
+        Some("tracefs is not mounted".into())
+    } else {
+        None
+    }
+}
