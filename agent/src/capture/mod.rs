@@ -8,6 +8,7 @@ mod btf;
 mod error;
 mod event;
 mod programs;
+mod recording;
 mod shared;
 mod wake_ups;
 
@@ -15,3 +16,4 @@ pub use btf::{KernelTypes, kernel_offsets};
 pub use error::CaptureError;
 pub use event::KernelEvent;
 pub use programs::{Capture, CaptureOptions, Nap};
+pub use recording::{Frame, Recorder, Recording, RecordingError};

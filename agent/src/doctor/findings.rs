@@ -1,0 +1,157 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is looked at, and how.
+
+use std::{fs, path::Path};
+
+use procfs::process::Process;
+
+use super::{
+    Finding, Report,
+    privileges::{CAPABILITIES, effective, holds, missing_for_capture},
+};
+use crate::{
+    capture::{Capture, CaptureOptions, kernel_offsets},
+    config::BackendChoice,
+};
+
+const KERNEL: &str = "kernel";
+const PRIVILEGES: &str = "privileges";
+const MACHINE: &str = "machine";
+const BACKENDS: &str = "backends";
+
+/// Bytes of the ring buffer of the programs that are loaded to see whether they can be.
+const TRIAL_RING_BYTES: u32 = 64 * 1024;
+
+/// Looks at everything. The programs are really loaded and attached, and detached again.
+#[must_use]
+pub fn examine() -> Report {
+    let mut findings = vec![types(), lockdown(), kprobes()];
+    findings.extend(capabilities());
+    findings.extend([process_ids(), tracefs(), unified_cgroups()]);
+    let syscall = syscall_backend();
+    let backend = syscall.works.then_some("syscall");
+    findings.push(not_built("fentry"));
+    findings.push(not_built("kprobe"));
+    findings.push(syscall);
+    Report {
+        version: env!("CARGO_PKG_VERSION"),
+        kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
+        architecture: std::env::consts::ARCH,
+        backend,
+        findings,
+    }
+}
+
+fn types() -> Finding {
+    const NAME: &str = "type information (BTF)";
+    match kernel_offsets() {
+        Ok(offsets) => {
+            let absent: Vec<&str> = offsets.absent().collect();
+            if absent.is_empty() {
+                Finding::yes(KERNEL, NAME, "every field that is read was found")
+            } else {
+                Finding::yes(KERNEL, NAME, format!("there, without {}", absent.join(", ")))
+            }
+        }
+        Err(error) => {
+            Finding::no(KERNEL, NAME, error.to_string(), "nothing can be captured: a kernel with CONFIG_DEBUG_INFO_BTF")
+        }
+    }
+}
+
+fn lockdown() -> Finding {
+    const NAME: &str = "lockdown";
+    let state = fs::read_to_string("/sys/kernel/security/lockdown").unwrap_or_default();
+    let current = state.split(['[', ']']).nth(1).unwrap_or("not known");
+    if current == "confidentiality" {
+        let remedy = "kernel memory cannot be read: boot without lockdown=confidentiality";
+        return Finding::no(KERNEL, NAME, current, remedy);
+    }
+    Finding::yes(KERNEL, NAME, current)
+}
+
+fn kprobes() -> Finding {
+    const NAME: &str = "kprobes";
+    if Path::new("/sys/kernel/tracing/kprobe_events").exists() || Path::new("/sys/kernel/debug/kprobes").exists() {
+        Finding::yes(KERNEL, NAME, "there")
+    } else {
+        Finding::no(KERNEL, NAME, "not in this kernel, or tracefs is not mounted", "not needed by the syscall backend")
+    }
+}
+
+fn capabilities() -> Vec<Finding> {
+    let Some(effective) = effective() else {
+        return vec![Finding::no(PRIVILEGES, "capabilities", "/proc/self/status is not readable", "mount /proc")];
+    };
+    let finding = |(number, name, purpose): &(u32, &'static str, &'static str)| {
+        if holds(effective, *number) {
+            Finding::yes(PRIVILEGES, *name, *purpose)
+        } else {
+            Finding::no(PRIVILEGES, *name, format!("missing: cannot {purpose}"), "add it, or run as root")
+        }
+    };
+    CAPABILITIES.iter().map(finding).collect()
+}
+
+/// The kernel reports processes by the numbers of its first pid namespace: `/proc` must show the same.
+fn process_ids() -> Finding {
+    const NAME: &str = "process ids of the machine";
+    let nested = Process::myself().ok().and_then(|own| own.status().ok()).and_then(|status| status.nspid);
+    match nested {
+        Some(ids) if ids.len() > 1 => {
+            let detail = "this process lives in another pid namespace";
+            Finding::no(MACHINE, NAME, detail, "processes cannot be named: set hostPID: true, or --pid=host")
+        }
+        _ => Finding::yes(MACHINE, NAME, "/proc shows the machine's own"),
+    }
+}
+
+fn tracefs() -> Finding {
+    const NAME: &str = "tracefs";
+    match mount_of("tracefs") {
+        Some(place) => Finding::yes(MACHINE, NAME, place),
+        None => {
+            let remedy = "not needed by the syscall backend; mount -t tracefs none /sys/kernel/tracing";
+            Finding::no(MACHINE, NAME, "not mounted", remedy)
+        }
+    }
+}
+
+fn unified_cgroups() -> Finding {
+    const NAME: &str = "cgroup v2";
+    match mount_of("cgroup2") {
+        Some(place) => Finding::yes(MACHINE, NAME, place),
+        None => Finding::no(MACHINE, NAME, "not mounted", "containers are told from cgroup v1"),
+    }
+}
+
+fn mount_of(kind: &str) -> Option<String> {
+    let mounts = Process::myself().ok()?.mountinfo().ok()?;
+    mounts.into_iter().find(|mount| mount.fs_type == kind).map(|mount| mount.mount_point.display().to_string())
+}
+
+fn not_built(name: &'static str) -> Finding {
+    Finding::no(BACKENDS, name, "not part of this version", "the syscall backend gives the same spans")
+}
+
+fn syscall_backend() -> Finding {
+    const NAME: &str = "syscall";
+    const REMEDY: &str = "nothing can be captured; see what is missing above";
+    if let Some(missing) = missing_for_capture() {
+        return Finding::no(BACKENDS, NAME, format!("missing {missing}"), REMEDY);
+    }
+    let options = CaptureOptions {
+        backend: BackendChoice::Syscall,
+        ring_bytes: TRIAL_RING_BYTES,
+        judge_every_exec: false,
+        ports: Vec::new(),
+    };
+    match Capture::start(&options) {
+        Ok(_) => Finding::yes(
+            BACKENDS,
+            NAME,
+            "loads and attaches; io_uring, and payloads of sendfile and splice, are not seen",
+        ),
+        Err(error) => Finding::no(BACKENDS, NAME, error.to_string(), REMEDY),
+    }
+}
