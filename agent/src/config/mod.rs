@@ -1,7 +1,36 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the user asked for, as the stages read it.
+//!
+//! In: arguments, environment and a YAML file, by [`read`]. Out: a typed [`Config`] and the command to run, or every problem
+//! with its place. `options.rs` is the one table that all of it follows. Nothing here acts on the configuration.
+
+mod command_line;
+mod environment;
+mod file;
+mod nearest;
+mod options;
+mod otlp;
+mod pairs;
+mod patterns;
+mod problem;
+mod read;
+mod reference;
+mod report;
+mod resolve;
+mod selectors;
+mod settings;
+#[cfg(test)]
+mod tests;
+mod values;
+mod yaml;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+pub use problem::{ConfigError, Origin, Place, Problem, Warning};
+pub use read::{Command, Invocation, read};
+pub use reference::{manual, options_page};
+pub use report::CheckReport;
+pub use values::Refusal;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
