@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::traffic::request;
+use crate::workspace::find_program;
 
 /// Longer: a start that hangs holds the demo. Shorter: a loaded machine fails it.
 const READY: Duration = Duration::from_secs(20);
@@ -33,7 +34,7 @@ impl Watcher {
     pub fn start(onlooker: &Path, ports: &[u16]) -> Result<Self> {
         let admin = TcpListener::bind("127.0.0.1:0")?.local_addr()?;
         let ports: Vec<String> = ports.iter().map(u16::to_string).collect();
-        let mut command = Command::new(onlooker);
+        let mut command = ending_with_this_process(onlooker);
         // Settings of the user's own would change what the demo shows.
         for (name, _) in env::vars_os() {
             if name.to_str().is_some_and(|name| ["ONLOOKER_", "OTEL_", "BEYLA_"].iter().any(|of| name.starts_with(of)))
@@ -97,6 +98,15 @@ impl Watcher {
         let _ = self.child.kill();
         let _ = self.child.wait();
     }
+}
+
+/// Where util-linux is there, which it is on Debian, the kernel sends SIGTERM to what this starts when this process dies
+/// in a way that leaves no time to clean up. Ctrl-c needs none of it: the terminal sends that to both.
+fn ending_with_this_process(program: &Path) -> Command {
+    let Some(setpriv) = find_program("setpriv") else { return Command::new(program) };
+    let mut command = Command::new(setpriv);
+    command.args(["--pdeathsig", "TERM", "--"]).arg(program);
+    command
 }
 
 impl Drop for Watcher {
