@@ -32,7 +32,7 @@ impl Columns {
         let widest = |text: &dyn Fn(&RowText) -> usize| rows.iter().map(text).max().unwrap_or(0);
         let natural = Self {
             service: widest(&|row| width(&row.branch) + width(&row.service) + width(&row.times)),
-            name: widest(&|row| width(&row.name)),
+            name: widest(&|row| width(&row.name)).max(1),
             status: widest(&|row| width(&row.status)),
             duration: widest(&|row| width(&row.duration)),
             bars: 0,

@@ -128,19 +128,21 @@ fn push_row(text: &mut String, row: &Row, words: &RowText, bar: &[Cell], columns
     line.push_str(&words.duration);
     if !bar.is_empty() {
         line.push_str("  ");
-        push_bar(&mut line, bar, style);
+        push_bar(&mut line, bar, row.label.is_error, style);
     }
     text.push_str(line.trim_end());
     text.push('\n');
 }
 
-fn push_bar(line: &mut String, bar: &[Cell], style: &Style) {
+fn push_bar(line: &mut String, bar: &[Cell], has_failed: bool, style: &Style) {
     let inked = bar.iter().rposition(|cell| *cell != Cell::Empty).map_or(0, |last| last + 1);
     for run in bar[..inked].chunk_by(|left, right| left == right) {
-        let tone = match run[0] {
-            Cell::Empty => Tone::Plain,
-            Cell::Light => Tone::Faint,
-            Cell::Heavy => Tone::Heavy,
+        let tone = match (run[0], has_failed) {
+            (Cell::Empty, _) => Tone::Plain,
+            (Cell::Light, false) => Tone::Faint,
+            (Cell::Light, true) => Tone::Failed,
+            (Cell::Heavy, false) => Tone::Strong,
+            (Cell::Heavy, true) => Tone::FailedStrong,
         };
         style.paint(line, tone, &run.iter().map(|cell| cell.glyph()).collect::<String>());
     }

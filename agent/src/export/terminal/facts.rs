@@ -23,6 +23,7 @@ pub struct Facts {
     /// Not before `start`, whatever the clocks did.
     pub end: WallTime,
     pub resource: Arc<Resource>,
+    /// Harmless, as all texts here are but those of the resource.
     name: Cow<'static, str>,
     /// Said beside a name that is a method alone.
     path: Option<Box<str>>,
@@ -44,7 +45,10 @@ impl Facts {
             start: span.start,
             end: span.end.max(span.start),
             resource: Arc::clone(released.resource()),
-            name: span.name.clone(),
+            name: match &span.name {
+                Cow::Borrowed(ours) => Cow::Borrowed(ours),
+                Cow::Owned(name) => Cow::Owned(harmless(name)),
+            },
             path: path_beside_name(span),
             peer: (span.kind == Kind::Client).then(|| peer(span)).flatten(),
             status: status(span),
@@ -66,19 +70,17 @@ impl Facts {
     }
 
     pub fn name(&self) -> String {
-        let name = harmless(&self.name);
         match &self.path {
-            Some(path) => format!("{name} {path}"),
-            None => name,
+            Some(path) => format!("{} {path}", self.name),
+            None => self.name.to_string(),
         }
     }
 
     /// The name with what looks like an identifier replaced by `*`, so that siblings that differ in it alone are equal.
     pub fn pattern(&self) -> String {
-        let name = harmless(&self.name);
-        let Some(path) = &self.path else { return name };
+        let Some(path) = &self.path else { return self.name.to_string() };
         let segments: Vec<&str> = path.split('/').map(|part| if is_identifier(part) { "*" } else { part }).collect();
-        format!("{name} {}", segments.join("/"))
+        format!("{} {}", self.name, segments.join("/"))
     }
 }
 

@@ -143,24 +143,23 @@ impl Terminal {
     }
 
     fn print(&mut self, occasion: Occasion, spans: Vec<Facts>, printout: &mut Printout) {
-        let tree = Tree::new(spans);
+        let Some(trace_id) = spans.first().map(|span| span.trace_id) else { return };
         let is_printed = self.second.printed < self.limits.traces_per_second;
-        if let Some(span) = tree.spans.first() {
-            self.held.remember(span.trace_id, is_printed || occasion == Occasion::Late);
-        }
+        self.held.remember(trace_id, is_printed || occasion == Occasion::Late);
+        let total = spans.len();
         let shown = if is_printed {
             self.second.printed += 1;
-            let block = draw(&tree, occasion, self.limits.rows, &self.style);
+            let block = draw(&Tree::new(spans), occasion, self.limits.rows, &self.style);
             printout.text.push_str(&block.text);
             block.shown
         } else {
             self.second.traces += 1;
-            self.second.spans += tree.spans.len();
-            self.second.errors += tree.errors();
+            self.second.spans += total;
+            self.second.errors += spans.iter().filter(|span| span.is_error).count();
             0
         };
         printout.shown += shown as u64;
-        printout.left_out += (tree.spans.len() - shown) as u64;
+        printout.left_out += (total - shown) as u64;
     }
 
     fn left_out_line(&self) -> String {

@@ -13,7 +13,7 @@ use crate::{
 /// 2023-11-14 22:13:20.482 UTC.
 const ORIGIN: u64 = 1_700_000_000_482_000_000;
 
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub struct Sample {
     pub trace: u8,
     id: u8,

@@ -67,13 +67,12 @@ pub(super) enum Tone {
     Faint,
     Strong,
     Failed,
-    /// The critical path.
-    Heavy,
+    FailedStrong,
     Service(u8),
 }
 
 /// Readable on dark and on light backgrounds; red is for errors.
-const SERVICE_COLOURS: [&str; 5] = ["36", "35", "34", "32", "33"];
+const SERVICE_COLOURS: [&str; 4] = ["36", "35", "32", "34"];
 
 impl Tone {
     /// The same service has the same colour in every trace and in every run.
@@ -88,7 +87,7 @@ impl Tone {
             Self::Faint => Some("2"),
             Self::Strong => Some("1"),
             Self::Failed => Some("31"),
-            Self::Heavy => Some("1;33"),
+            Self::FailedStrong => Some("1;31"),
             Self::Service(number) => Some(SERVICE_COLOURS[number as usize % SERVICE_COLOURS.len()]),
         }
     }

@@ -5,6 +5,8 @@
 
 use std::{env, fs, path::Path, time::Duration};
 
+use proptest::prelude::*;
+
 use super::{samples::Sample, words::width, *};
 
 fn terminal() -> Terminal {
@@ -105,6 +107,13 @@ fn odd_traces_are_shown_as_they_are() {
 }
 
 #[test]
+fn a_span_without_a_name_does_not_move_its_columns() {
+    let nameless = Sample::server(1, 0..10).of("", "");
+    let text = printed(&[nameless], Style { width: 30, ..Style::plain() });
+    assert_eq!(text, "22:13:20.482  10.0 ms  1 span\n   10.0 ms\n\n");
+}
+
+#[test]
 fn a_trace_is_printed_when_its_parents_are_there_and_it_is_quiet() {
     let mut terminal = terminal();
     let at = Duration::from_millis;
@@ -182,4 +191,40 @@ fn what_is_held_is_bounded_and_every_span_is_settled() {
     }
     let printout = terminal.finish();
     assert_eq!(settled + printout.shown + printout.left_out, 201);
+}
+
+fn any_sample() -> impl Strategy<Value = Sample> {
+    let ids = (0..30_u8, 0..30_u8, 0..3_u8);
+    let times = (0..300_u64, 0..300_u64);
+    (ids, times, any::<[bool; 3]>(), any::<String>(), any::<String>(), 100..600_i64).prop_map(
+        |((id, parent, trace), (start, length), [is_client, is_remote, has_path], service, name, code)| {
+            let span = if is_client { Sample::client } else { Sample::server }(id, start..start + length);
+            let span = span.under(parent).in_trace(trace).of(&service, &name);
+            let span = if is_remote { span.remote() } else { span };
+            if has_path { span.http(&name, code) } else { span }
+        },
+    )
+}
+
+proptest! {
+    #[test]
+    fn whatever_spans_come_the_lines_fit_and_every_span_is_settled(
+        samples in prop::collection::vec(any_sample(), 0..60), columns in 1..130_u16, rows in 1..50_usize
+    ) {
+        let limits = Limits { rows, held_spans: 40, ..Limits::default() };
+        let mut terminal = Terminal::new(Style { width: columns, ..Style::plain() }, limits);
+        let mut printouts = Vec::new();
+        for (sample, now) in samples.iter().zip((0..).step_by(200).map(Duration::from_millis)) {
+            terminal.handle_span(&sample.released(), now);
+            printouts.extend(terminal.poll_text(now));
+        }
+        printouts.push(terminal.finish());
+        let settled: u64 = printouts.iter().map(|printout| printout.shown + printout.left_out).sum();
+        prop_assert_eq!(settled, samples.len() as u64);
+        let lines = printouts.iter().flat_map(|printout| printout.text.lines());
+        for line in lines.filter(|line| !line.starts_with('…') && !line.contains("  trace ")) {
+            // A name's first letter and the longest duration are always there.
+            prop_assert!(width(line) <= usize::from(columns).max(14), "{columns}: {line}");
+        }
+    }
 }
