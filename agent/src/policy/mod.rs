@@ -25,3 +25,10 @@ impl ReleasedSpan {
         &self.resource
     }
 }
+
+// What follows exists in tests only: exporters need released spans, and deciding on release is not theirs to test.
+
+#[cfg(test)]
+pub(crate) fn released_for_tests(span: Span, resource: Arc<Resource>) -> ReleasedSpan {
+    ReleasedSpan { span, resource }
+}
