@@ -33,3 +33,15 @@ pub enum CaptureError {
     #[error("the largest process id could not be read from /proc/sys/kernel/pid_max: is /proc the host's?")]
     LargestProcess,
 }
+
+impl CaptureError {
+    /// 2 for what was asked for and does not exist, 3 for what the kernel or the privileges forbid, 1 for a failure later.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::BackendNotBuilt { .. } => 2,
+            Self::Wait { .. } => 1,
+            _ => 3,
+        }
+    }
+}

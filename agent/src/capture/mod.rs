@@ -15,5 +15,5 @@ mod wake_ups;
 pub use btf::{KernelTypes, kernel_offsets};
 pub use error::CaptureError;
 pub use event::KernelEvent;
-pub use programs::{Capture, CaptureOptions, Nap};
+pub use programs::{Capture, CaptureOptions, Control, Nap};
 pub use recording::{Frame, Recorder, Recording, RecordingError};

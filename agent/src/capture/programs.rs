@@ -60,12 +60,31 @@ pub enum Nap {
     UntilRecord(Duration),
 }
 
+/// Tells the kernel whom to watch.
+pub struct Control {
+    watch_by_process: SharedArray,
+}
+
+impl Control {
+    /// Says what the kernel does with a process from now on.
+    pub fn set_watch(&self, tgid: u32, watch: Watch) {
+        if let Some(byte) = self.watch_by_process.byte(tgid as usize) {
+            byte.store(watch as u8, Ordering::Relaxed);
+        }
+    }
+
+    /// Leaves a process alone that was captured until it was judged.
+    pub fn refuse(&self, tgid: u32) {
+        self.set_watch(tgid, Watch::Refused);
+    }
+}
+
 /// The attached programs.
 pub struct Capture {
     records: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
-    watch_by_process: SharedArray,
+    control: Control,
     reader: SharedArray,
     wake_ups: WakeUps,
     address_mask: u64,
@@ -97,7 +116,7 @@ impl Capture {
             wake_ups,
             losses: take(&mut programs, "LOSSES", PerCpuArray::try_from)?,
             connections: take(&mut programs, "CONNECTION_BY_SOCKET", HashMap::try_from)?,
-            watch_by_process: share(&mut programs, "WATCH_BY_PROCESS", largest_process as usize)?,
+            control: Control { watch_by_process: share(&mut programs, "WATCH_BY_PROCESS", largest_process as usize)? },
             reader: share(&mut programs, "READER", size_of::<u32>())?,
             address_mask,
             _programs: programs,
@@ -137,11 +156,21 @@ impl Capture {
         Ok(())
     }
 
-    /// Says what the kernel does with a process from now on.
-    pub fn set_watch(&self, tgid: u32, watch: Watch) {
-        if let Some(byte) = self.watch_by_process.byte(tgid as usize) {
-            byte.store(watch as u8, Ordering::Relaxed);
-        }
+    #[must_use]
+    pub const fn control(&self) -> &Control {
+        &self.control
+    }
+
+    /// The backend in use.
+    #[must_use]
+    pub const fn backend(&self) -> &'static str {
+        "syscall"
+    }
+
+    /// Programs that are attached.
+    #[must_use]
+    pub const fn hooks(&self) -> usize {
+        PROGRAMS.len()
     }
 
     /// Tells the kernel that a connection is of no interest: from now on it costs one look-up. `socket` and `connection`
@@ -163,13 +192,13 @@ impl Capture {
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.
-    pub fn read(&mut self, limit: usize, mut handle: impl FnMut(&[u8], KernelEvent<'_>)) -> usize {
+    pub fn read(&mut self, limit: usize, mut handle: impl FnMut(&[u8], KernelEvent<'_>, &Control)) -> usize {
         let mut count = 0;
         while count < limit {
             let Some(record) = self.records.next() else { break };
             count += 1;
             if let Some(event) = KernelEvent::decode(&record) {
-                handle(&record, event);
+                handle(&record, event, &self.control);
             }
         }
         count

@@ -2,8 +2,12 @@
 //! Export: released spans in; OTLP, JSON lines and waterfalls out.
 
 pub mod json;
+pub mod otlp;
+mod outputs;
 pub mod stdout;
 pub mod terminal;
+
+pub use outputs::Outputs;
 
 /// The instrumentation scope of every span.
 pub const SCOPE_NAME: &str = "onlooker";

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The data path, from kernel events to spans that leave: each stage takes what the one before it gives.
+//!
+//! In: kernel events and the kernel's clock, live or from a recording. Out: released spans, to the printers and exporters.
+//! Does not: read the ring, judge processes or wait. Single-threaded: no stage has a lock.
+
+use agent_common::records::{ProcessChange, ProcessRecord};
+
+use crate::{
+    capture::KernelEvent,
+    connections::{Connections, Limits},
+    enrich::Enrich,
+    exchanges::Exchanges,
+    export::Outputs,
+    ledger::{Counter, Family, Ledger},
+    moment::{KernelTime, WallClock},
+    policy::Policy,
+    spans::Spans,
+};
+
+/// The stages in order.
+pub struct Pipeline {
+    connections: Connections,
+    exchanges: Exchanges,
+    spans: Spans,
+    enrich: Enrich,
+    policy: Policy,
+    outputs: Outputs,
+    records: Counter,
+    spans_seen: u64,
+}
+
+impl Pipeline {
+    #[must_use]
+    pub fn new(ledger: &Ledger, clock: WallClock, enrich: Enrich, policy: Policy, outputs: Outputs) -> Self {
+        Self {
+            connections: Connections::new(ledger, Limits::default()),
+            exchanges: Exchanges::new(ledger),
+            spans: Spans::new(ledger, clock),
+            enrich,
+            policy,
+            outputs,
+            records: ledger.counter(Family::KernelRecords, &[]),
+            spans_seen: 0,
+        }
+    }
+
+    /// A record of the kernel, in the ring's order.
+    pub fn handle_event(&mut self, event: &KernelEvent<'_>) {
+        self.records.increment();
+        self.connections.handle_event(event);
+        if let KernelEvent::Process(record) = event {
+            self.handle_process(record);
+        }
+        self.drain();
+    }
+
+    fn handle_process(&mut self, record: &ProcessRecord) {
+        if record.change == ProcessChange::Exited as u32 {
+            self.spans.handle_process_replaced(record.tgid);
+            self.enrich.handle_process_exited(record.tgid, KernelTime(record.time_ns));
+        } else if record.change == ProcessChange::Executed as u32 {
+            self.spans.handle_process_replaced(record.tgid);
+        }
+    }
+
+    /// A process is watched from now on: its facts are read while it is there.
+    pub fn handle_process_seen(&mut self, tgid: u32) {
+        self.enrich.handle_process_seen(tgid);
+    }
+
+    /// The kernel's clock has come this far, and every record from before has been handled.
+    pub fn handle_time(&mut self, now: KernelTime) {
+        self.connections.handle_time(now);
+        self.drain_messages();
+        self.spans.handle_time(now);
+        self.enrich.handle_time(now);
+        self.drain();
+    }
+
+    /// A connection that the kernel need not copy from any more: its number.
+    pub fn poll_uninteresting(&mut self) -> Option<u64> {
+        self.connections.poll_uninteresting()
+    }
+
+    /// Spans built so far.
+    #[must_use]
+    pub const fn spans_seen(&self) -> u64 {
+        self.spans_seen
+    }
+
+    /// Nothing more will come: what can be decided is, and the outputs are handed back to be flushed.
+    #[must_use]
+    pub fn finish(mut self, now: KernelTime) -> Outputs {
+        self.connections.finish(now);
+        self.drain_messages();
+        self.spans.handle_time(now);
+        self.spans.finish();
+        self.drain();
+        self.outputs
+    }
+
+    fn drain_messages(&mut self) {
+        while let Some(heard) = self.connections.poll_heard() {
+            self.exchanges.handle_heard(heard);
+            while let Some(event) = self.exchanges.poll_event() {
+                self.spans.handle_event(event);
+            }
+        }
+    }
+
+    fn drain(&mut self) {
+        self.drain_messages();
+        while let Some(span) = self.spans.poll_span() {
+            self.spans_seen += 1;
+            let resource = self.enrich.resource(span.tgid);
+            if let Some(released) = self.policy.release(span, resource) {
+                self.outputs.handle_span(released);
+            }
+        }
+    }
+}

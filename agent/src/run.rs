@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A run: the pipeline on this thread, the network on another, until a signal.
+//!
+//! In: the configuration. Out: an exit with the ledger on stderr. The reader of the ring never waits for the network.
+
+use std::{
+    error::Error,
+    io,
+    path::Path,
+    process,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use log::{info, warn};
+
+use crate::{
+    admin::{AdminError, Health, Readiness},
+    capture::{Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError},
+    config::Config,
+    doctor,
+    enrich::{Enrich, FactSource as _, LiveFacts},
+    export::{Outputs, otlp::OtlpError},
+    ledger::{Family, Ledger},
+    moment::{ClockSource as _, SystemClocks, WallClock},
+    pipeline::Pipeline,
+    policy::Policy,
+    printing,
+    services::Services,
+    targets::{Judge, SelectionError, Targets, Verdict},
+};
+
+/// Records handled between two looks at the clock. Larger: timers are late under load. Smaller: more clock reads.
+const ROUND_RECORDS: usize = 2048;
+
+/// How long records gather before they are read, while there are any. Longer: spans come later, and a burst needs a
+/// larger ring. Shorter: more wake-ups.
+const NAP: Duration = Duration::from_millis(10);
+
+/// Empty naps after which the daemon sleeps until the kernel wakes it. More: a quiet machine is woken for nothing.
+/// Fewer: the first record after a short pause costs a wake-up.
+const EMPTY_NAPS: u32 = 20;
+
+/// The longest sleep, after which timers and signals are looked at. Longer: a signal waits. Shorter: wake-ups while
+/// nothing happens.
+const SLEEP: Duration = Duration::from_millis(250);
+
+/// How often counters that the kernel keeps are fetched.
+const KERNEL_COUNTERS: Duration = Duration::from_millis(500);
+
+/// Without a span for this long, a person at a terminal is told what to try.
+const NOTHING_SEEN: Duration = Duration::from_secs(5);
+
+#[derive(Debug, thiserror::Error)]
+pub enum RunError {
+    #[error(transparent)]
+    Capture(#[from] CaptureError),
+    #[error(transparent)]
+    Selection(#[from] SelectionError),
+    #[error(transparent)]
+    Admin(#[from] AdminError),
+    #[error(transparent)]
+    Otlp(#[from] OtlpError),
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
+    #[error("cannot start a thread: {0}")]
+    Thread(io::Error),
+}
+
+impl RunError {
+    /// 2 for what the user asked for, 3 for what the kernel or the privileges forbid, 1 for anything else.
+    #[must_use]
+    pub const fn exit_status(&self) -> u8 {
+        match self {
+            Self::Capture(error) => error.exit_status(),
+            Self::Selection(_) | Self::Otlp(_) => 2,
+            Self::Admin(_) | Self::Recording(_) | Self::Thread(_) => 1,
+        }
+    }
+}
+
+/// Watches until a signal comes; records into a file where one is named.
+///
+/// # Errors
+/// Where it cannot start, or the file cannot be written any more.
+pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
+    let ledger = Arc::new(Ledger::new());
+    let judge = Judge::new(&config.selection, process::id())?;
+    if let Some(missing) = doctor::missing_for_capture() {
+        return Err(CaptureError::Privileges { missing }.into());
+    }
+    let health = Arc::new(Health::default());
+    let services = Services::start(config, &ledger, &health)?;
+    let stdout = printing::start(config, &ledger).map_err(RunError::Thread)?;
+    let options = CaptureOptions {
+        backend: config.backend,
+        ring_bytes: config.ring_bytes,
+        judge_every_exec: judge.looks_at_programs(),
+        ports: judge.ports().collect(),
+    };
+    let capture = Capture::start(&options)?;
+    health.set_readiness(Readiness::Attached);
+    let otlp = if config.disabled { None } else { services.otlp() };
+    let outputs = Outputs::new(stdout, otlp, &ledger);
+    let recorder = record_to.map(Recorder::create).transpose()?;
+    let enrich = Enrich::new(config, Box::new(LiveFacts), &ledger);
+    let policy = Policy::new(&config.sampler, &ledger);
+    let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
+    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder };
+    watcher.begin(&capture)?;
+    health.set_readiness(Readiness::Ready);
+    info!("ready: {} processes watched by the {} backend", watcher.targets.watched(), capture.backend());
+
+    let mut rounds = Rounds { capture, services: &services, health: &health, ledger: &ledger };
+    let result = rounds.turn(&mut watcher);
+    health.set_readiness(Readiness::Stopping);
+    let outputs = watcher.finish()?;
+    let Rounds { capture, .. } = rounds;
+    kernel_counters(&capture, &ledger);
+    drop(capture);
+    let deadline = Instant::now() + config.shutdown_timeout;
+    drop(outputs.otlp);
+    services.stop(deadline);
+    if let Some(stdout) = outputs.stdout {
+        stdout.finish(deadline.saturating_duration_since(Instant::now()));
+    }
+    eprint!("{}", ledger.lines());
+    result.map_err(RunError::from)
+}
+
+/// What handles the kernel's records: processes are judged before their bytes are looked at.
+struct Watcher {
+    pipeline: Pipeline,
+    targets: Targets,
+    recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
+}
+
+impl Watcher {
+    /// Watches the processes that are there.
+    fn begin(&mut self, capture: &Capture) -> Result<(), RecordingError> {
+        if let Some(recorder) = &mut self.recorder {
+            let (kernel, wall) = SystemClocks.read();
+            recorder.write(Frame::Clock { kernel, wall })?;
+        }
+        for verdict in self.targets.scan() {
+            self.apply(verdict, capture.control());
+        }
+        Ok(())
+    }
+
+    fn handle(&mut self, bytes: &[u8], event: KernelEvent<'_>, control: &Control) {
+        let process = match &event {
+            KernelEvent::Process(record) => {
+                if let Some(verdict) = self.targets.handle_process(record) {
+                    self.apply(verdict, control);
+                }
+                None
+            }
+            KernelEvent::Opened(record) => Some(record.tgid),
+            KernelEvent::Data(record, _) => Some(record.tgid),
+            KernelEvent::Closed(_) => None,
+        };
+        // Captured while the process had not been judged.
+        if process.is_some_and(|tgid| self.targets.is_refused(tgid)) {
+            return;
+        }
+        self.record(Frame::Record(bytes));
+        self.pipeline.handle_event(&event);
+    }
+
+    fn apply(&mut self, verdict: Verdict, control: &Control) {
+        match verdict {
+            Verdict::Watched { tgid, watch } => {
+                control.set_watch(tgid, watch);
+                if self.recorder.is_some()
+                    && let Some(facts) = LiveFacts.process(tgid)
+                    && let Ok(text) = serde_json::to_vec(&facts)
+                {
+                    self.record(Frame::Facts(&text));
+                }
+                self.pipeline.handle_process_seen(tgid);
+            }
+            Verdict::Refused { tgid } => control.refuse(tgid),
+            Verdict::Gone { .. } => {}
+        }
+    }
+
+    /// A recording that cannot be written any more ends, with one warning; watching goes on.
+    fn record(&mut self, frame: Frame<'_>) {
+        if let Some(recorder) = &mut self.recorder
+            && let Err(error) = recorder.write(frame)
+        {
+            warn!("{error}");
+            self.recorder = None;
+        }
+    }
+
+    fn finish(self) -> Result<Outputs, RecordingError> {
+        if let Some(recorder) = self.recorder {
+            recorder.finish()?;
+        }
+        Ok(self.pipeline.finish(SystemClocks::now()))
+    }
+}
+
+/// Read, handle, sleep, again.
+struct Rounds<'a> {
+    capture: Capture,
+    services: &'a Services,
+    health: &'a Health,
+    ledger: &'a Ledger,
+}
+
+impl Rounds<'_> {
+    fn turn(&mut self, watcher: &mut Watcher) -> Result<(), CaptureError> {
+        let began = Instant::now();
+        let mut empty_naps = 0;
+        let mut counted = began;
+        let mut is_told = false;
+        while !self.services.is_stopping() {
+            let now = SystemClocks::now();
+            let count = self.capture.read(ROUND_RECORDS, |bytes, event, control| watcher.handle(bytes, event, control));
+            // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
+            // way into the ring, far below every window that looks at this time.
+            watcher.pipeline.handle_time(now);
+            while let Some(connection) = watcher.pipeline.poll_uninteresting() {
+                self.capture.leave_alone(connection);
+            }
+            self.health.beat();
+            if counted.elapsed() >= KERNEL_COUNTERS {
+                kernel_counters(&self.capture, self.ledger);
+                counted = Instant::now();
+            }
+            if !is_told && began.elapsed() >= NOTHING_SEEN {
+                is_told = true;
+                if watcher.pipeline.spans_seen() == 0 {
+                    watcher.pipeline.tell_nothing_seen(&self.capture, &watcher.targets, began.elapsed());
+                }
+            }
+            if count == ROUND_RECORDS {
+                continue;
+            }
+            empty_naps = if count == 0 { empty_naps + 1 } else { 0 };
+            self.capture.wait(if empty_naps < EMPTY_NAPS { Nap::Timed(NAP) } else { Nap::UntilRecord(SLEEP) })?;
+        }
+        // What is in the ring when the signal comes has happened.
+        while self.capture.read(ROUND_RECORDS, |bytes, event, control| watcher.handle(bytes, event, control)) > 0 {}
+        Ok(())
+    }
+}
+
+fn kernel_counters(capture: &Capture, ledger: &Ledger) {
+    match capture.losses() {
+        Ok(losses) => {
+            for (loss, total) in losses {
+                ledger.counter(Family::KernelRecordsLost, &[("reason", loss.name())]).set(total);
+            }
+        }
+        Err(error) => warn!("{error}{}", error.source().map(|source| format!(": {source}")).unwrap_or_default()),
+    }
+}
