@@ -94,7 +94,7 @@ impl HeadReader {
         if piece.len() > room {
             return Read::Malformed(Problem::HeadTooLarge);
         }
-        if self.held.len() >= self.next_attempt {
+        if !self.first_line && self.held.len() >= self.next_attempt {
             self.next_attempt = self.held.len() * 2;
             if let Some(problem) = self.settle::<H>() {
                 return Read::Malformed(problem);
@@ -105,7 +105,7 @@ impl HeadReader {
 
     /// Whether what is held can no longer become a head.
     pub(super) fn settle<H: Head>(&mut self) -> Option<Problem> {
-        if self.first_line || !self.has_begun() {
+        if !self.has_begun() {
             return None;
         }
         match H::parse(&self.held) {

@@ -130,15 +130,13 @@ impl<M: Copy, H: Head> Lane<M, H> {
     }
 
     /// The conversation has turned: a lane that has lost its place may find a head here.
-    pub(super) fn turn(&mut self) -> Option<Event<M, H>> {
-        let event = self.settle();
+    pub(super) fn turn(&mut self) {
         self.at_turn = true;
         if matches!(self.state, State::Head { otherwise: Some(_) }) && !self.head.has_first_line() {
             // Part of a word, where the place was lost: more likely a body's than a head's that goes on after a turn.
             self.head.clear();
         }
         self.seek();
-        event
     }
 
     /// Reads on from `at` until something has happened, or all is read.
@@ -240,7 +238,7 @@ impl<M: Copy, H: Head> Lane<M, H> {
     }
 
     /// Judges a head that has begun by what there is of it.
-    fn settle(&mut self) -> Option<Event<M, H>> {
+    pub(super) fn settle(&mut self) -> Option<Event<M, H>> {
         let problem = self.head.settle::<H>()?;
         self.no_head(problem)
     }
@@ -310,9 +308,8 @@ impl<M: Copy, H: Head> Lane<M, H> {
         }
     }
 
-    pub(super) fn end(&mut self, end: End) -> (Option<Event<M, H>>, Unfinished<M>) {
+    pub(super) fn end(&mut self, end: End) -> Unfinished<M> {
         self.ended = Some(end);
-        let settled = self.settle();
         let known = BodyEnd { body_bytes: Some(self.body_bytes), bytes_lost: self.bytes_lost };
         let unfinished = match self.state {
             State::Head { otherwise: None } if self.head.has_begun() => Unfinished::Head,
@@ -327,7 +324,7 @@ impl<M: Copy, H: Head> Lane<M, H> {
             | State::Astray(Otherwise::Lost { because }) => Unfinished::Lost(because),
         };
         self.head.clear();
-        (settled, unfinished)
+        unfinished
     }
 
     /// The head just read has a body that ends like this, if it has one at all: an empty one ends at once.

@@ -100,6 +100,12 @@ impl<M: Copy> Parser<M> {
         if self.finished {
             return;
         }
+        if matches!(piece, StreamPiece::Turn | StreamPiece::End(_)) {
+            // What has come so far is judged now, so that garbage does not swallow what follows the turn.
+            let (request, response) = (self.requests.settle(), self.responses.settle());
+            self.request_event(request);
+            self.response_event(response, mark);
+        }
         if direction == self.direction {
             self.handle_request_piece(piece, mark);
         } else {

@@ -23,9 +23,8 @@ impl<M: Copy> Parser<M> {
         }
         match piece {
             StreamPiece::Turn => {
-                let event = self.requests.turn();
+                self.requests.turn();
                 self.request_turns = self.request_turns.wrapping_add(1);
-                self.request_event(event);
             }
             StreamPiece::Bytes(bytes) => {
                 let mut at = 0;
@@ -41,7 +40,7 @@ impl<M: Copy> Parser<M> {
         }
     }
 
-    fn request_event(&mut self, event: Option<Event<M, RequestHead>>) {
+    pub(super) fn request_event(&mut self, event: Option<Event<M, RequestHead>>) {
         match event {
             None => {}
             Some(Event::Head { head, begin, end, found_again, before, .. }) => {
@@ -105,9 +104,7 @@ impl<M: Copy> Parser<M> {
     }
 
     fn requests_ended(&mut self, end: End, mark: M) {
-        let (event, unfinished) = self.requests.end(end);
-        self.request_event(event);
-        match unfinished {
+        match self.requests.end(end) {
             Unfinished::Head => self.note(Problem::HeadCutShort),
             // Given up by its sender; the response may still come.
             Unfinished::Body(body) => self.end_request(body, Place { mark, offset: 0 }),

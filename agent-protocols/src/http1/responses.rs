@@ -25,10 +25,7 @@ impl<M: Copy> Parser<M> {
             return;
         }
         match piece {
-            StreamPiece::Turn => {
-                let event = self.responses.turn();
-                self.response_event(event, mark);
-            }
+            StreamPiece::Turn => self.responses.turn(),
             StreamPiece::Bytes(bytes) => {
                 let mut at = 0;
                 while let Some(event) = self.responses.read(bytes, &mut at, mark) {
@@ -46,7 +43,7 @@ impl<M: Copy> Parser<M> {
         }
     }
 
-    fn response_event(&mut self, event: Option<Event<M, ResponseHead>>, mark: M) {
+    pub(super) fn response_event(&mut self, event: Option<Event<M, ResponseHead>>, mark: M) {
         match event {
             None => {}
             Some(Event::Head { head, begin, end, at_turn, found_again, before }) => {
@@ -139,8 +136,7 @@ impl<M: Copy> Parser<M> {
     }
 
     fn responses_ended(&mut self, end: End, mark: M) {
-        let (event, unfinished) = self.responses.end(end);
-        self.response_event(event, mark);
+        let unfinished = self.responses.end(end);
         let reason = self.reason_of_end(end);
         let mut others = reason;
         match unfinished {

@@ -58,7 +58,7 @@ pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
             parser.handle(direction, StreamPiece::Turn, *position);
         }
         parser.handle(direction, piece, *position);
-        *position += length;
+        *position = position.wrapping_add(length);
         outcome.messages.extend(core::iter::from_fn(|| parser.poll_message()));
         outcome.problems.extend(core::iter::from_fn(|| parser.poll_problem()));
         assert!(parser.held_bytes() <= 4 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
@@ -69,7 +69,7 @@ pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
         // What breaks an exchange is noticed in one piece or another, as the cuts have it.
         message.mark = match message.part {
             Part::Broken(_) => 0,
-            _ => message.mark + u64::from(message.offset),
+            _ => message.mark.wrapping_add(u64::from(message.offset)),
         };
         message.offset = 0;
     }

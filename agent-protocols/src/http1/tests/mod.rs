@@ -2,6 +2,7 @@
 //! What conversations come to. Each case also runs cut at every position, one byte a piece, and with gaps everywhere.
 
 mod harness;
+mod random;
 
 use std::{format, string::String, vec::Vec};
 
