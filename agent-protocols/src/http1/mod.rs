@@ -43,10 +43,6 @@ pub const MAX_HEAD_BYTES: usize = 68 * 1024;
 /// each. Smaller: clients that pipeline deeper lose the requests beyond.
 pub const MAX_OUTSTANDING: usize = 128;
 
-/// Problems that wait to be polled. Larger: nothing is gained. Smaller: some of those that one piece can cause are not
-/// counted.
-const MAX_PROBLEMS: usize = 64;
-
 #[derive(Debug)]
 pub struct Parser<M> {
     /// The direction in which requests flow.
@@ -72,8 +68,6 @@ struct Outstanding {
     turn: u32,
     /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
     after_loss: bool,
-    /// The response's head was told.
-    answered: bool,
 }
 
 impl<M: Copy> Parser<M> {
@@ -95,7 +89,8 @@ impl<M: Copy> Parser<M> {
         }
     }
 
-    /// Takes the next piece. Poll messages and problems after each.
+    /// Takes the next piece. Poll messages and problems after each: what one piece can yield is bounded by
+    /// [`MAX_OUTSTANDING`], what waits to be polled is not.
     pub fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
         if self.finished {
             return;
@@ -138,9 +133,7 @@ impl<M: Copy> Parser<M> {
     }
 
     fn note(&mut self, problem: Problem) {
-        if self.problems.len() < MAX_PROBLEMS {
-            self.problems.push_back(problem);
-        }
+        self.problems.push_back(problem);
     }
 
     /// Tells the end of the request that is open, if one is.

@@ -71,7 +71,6 @@ impl<M: Copy> Parser<M> {
             method: head.method,
             turn: self.request_turns,
             after_loss: found_again,
-            answered: false,
         });
         self.tell(stream, begin, Part::RequestHead(Box::new(Request::Http(head.request))));
         self.open_request = Some(stream);

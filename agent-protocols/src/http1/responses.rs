@@ -83,7 +83,6 @@ impl<M: Copy> Parser<M> {
         if is_informational {
             return;
         }
-        oldest.answered = true;
         let (stream, method) = (oldest.stream, oldest.method);
         if head.length_is_invalid {
             self.note(Problem::InvalidLength);

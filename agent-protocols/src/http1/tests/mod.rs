@@ -1,21 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What conversations come to. Each case also runs cut at every position, one byte a piece, and with gaps everywhere.
 
+mod endings;
 mod harness;
+mod limits;
+mod losses;
 mod random;
 
 use std::{format, string::String, vec::Vec};
 
-use self::harness::{
-    Step::{RequestsEnd, RequestsGap, ResponsesEnd, ResponsesGap},
-    check, check_joined, from, run, text, to,
-};
-use super::{MAX_HEAD_BYTES, MAX_OUTSTANDING, Parser};
+use self::harness::{Step::ResponsesEnd, check, from, to};
+use super::Parser;
 use crate::{
     Direction::{Received, Sent},
-    End::{Abandoned, Finished, Reset},
-    Part, Request, StreamPiece,
-    http::Header,
+    End::Finished,
+    StreamPiece,
 };
 
 const GET: &str = "GET /a HTTP/1.1\r\nHost: x\r\n\r\n";
@@ -222,64 +221,6 @@ fn response_before_the_request_ends() {
 }
 
 #[test]
-fn request_given_up_after_an_early_response() {
-    check(
-        &[
-            to("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"),
-            from("HTTP/1.1 413 Too Large\r\nContent-Length: 0\r\n\r\n"),
-            RequestsEnd(Finished),
-        ],
-        "0 > POST /\n0 < 413\n0 < end 0\n0 > end ?",
-    );
-}
-
-#[test]
-fn half_close_keeps_what_is_outstanding() {
-    check(&[to(GET), RequestsEnd(Finished), from(OK)], "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5");
-}
-
-#[test]
-fn connection_closed_before_the_response() {
-    check(&[to(GET), ResponsesEnd(Finished)], "0 > GET /a\n0 > end 0\n0 broken connection_closed");
-    check(&[to(GET), RequestsEnd(Reset), ResponsesEnd(Finished)], "0 > GET /a\n0 > end 0\n0 broken connection_reset");
-    check(&[to(GET), ResponsesEnd(Abandoned)], "0 > GET /a\n0 > end 0\n0 broken abandoned");
-    check(&[ResponsesEnd(Finished), to(GET), RequestsEnd(Reset)], "0 > GET /a\n0 > end 0\n0 broken connection_reset");
-}
-
-#[test]
-fn connection_closed_in_a_response() {
-    check(
-        &[to(GET), from("HTTP/1.1 200 OK\r\nContent-Length: 50\r\n\r\nabc"), ResponsesEnd(Finished)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 broken connection_closed",
-    );
-    check(
-        &[to(GET), from("HTTP/1.1 200 OK\r\n\r\nabc"), ResponsesEnd(Reset)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 broken connection_reset",
-    );
-    check(
-        &[to(GET), from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nab"), ResponsesEnd(Finished)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 broken connection_closed",
-    );
-    check(
-        &[to(GET), from("HTTP/1.1 200 O"), ResponsesEnd(Reset)],
-        "0 > GET /a\n0 > end 0\n0 broken connection_reset\n! head_cut_short",
-    );
-}
-
-#[test]
-fn request_aborted_in_its_body() {
-    check(
-        &[to("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"), RequestsEnd(Finished), ResponsesEnd(Finished)],
-        "0 > POST /\n0 > end ?\n0 broken connection_closed",
-    );
-    check(&[to("POST / HTTP/1.1\r\nConte"), RequestsEnd(Finished)], "! head_cut_short");
-    check(
-        &[to("POST / HTTP/1.1\r\nContent-Length: 6\r\n\r\nabc"), ResponsesEnd(Finished), to("def")],
-        "0 > POST /\n0 broken connection_closed",
-    );
-}
-
-#[test]
 fn garbage_is_no_message() {
     check(&[to("\x16\x03\x01\x02\0\x01\0"), from("\x16\x03\x03")], "! not_a_message\n! not_a_message");
     check(&[to("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"), from("\0")], "! not_a_message\n! not_a_message");
@@ -303,185 +244,6 @@ fn chunks_that_are_none() {
         ],
         "0 > GET /a\n0 > end 0\n0 < 200\n0 < end ?\n! malformed_chunk",
     );
-}
-
-#[test]
-fn response_without_a_request() {
-    check(
-        &[from("HTTP/1.1 408 Timeout\r\n\r\n"), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5\n! response_without_request",
-    );
-}
-
-#[test]
-fn joined_mid_stream() {
-    check_joined(
-        true,
-        &[from("f a body\r\n\r\nHTTP/1.1 200 OK\r\n\r\n"), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5",
-    );
-    check_joined(
-        true,
-        &[to("d of a body"), from(OK), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5\n! response_without_request",
-    );
-    check_joined(true, &[to(GET), from(OK)], "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5");
-    check_joined(true, &[to(GET), ResponsesEnd(Reset)], "0 > GET /a\n0 > end 0\n0 broken connection_reset");
-}
-
-#[test]
-fn gap_inside_a_body() {
-    check(
-        &[to("PUT / HTTP/1.1\r\nContent-Length: 1000\r\n\r\n"), RequestsGap(1000), from(OK)],
-        "0 > PUT /\n0 > end 1000 lost\n0 < 200\n0 < end 5",
-    );
-    check(
-        &[
-            to(GET),
-            from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n64\r\nab"),
-            ResponsesGap(98),
-            from("\r\n0\r\n\r\n"),
-        ],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 100 lost",
-    );
-    check(
-        &[to(GET), from("HTTP/1.1 200 OK\r\n\r\n"), ResponsesGap(77), ResponsesEnd(Finished)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 77 lost",
-    );
-}
-
-#[test]
-fn gap_past_the_end_of_a_body() {
-    check(
-        &[
-            to(GET),
-            from("HTTP/1.1 200 OK\r\nContent-Length: 10\r\n\r\nab"),
-            ResponsesGap(50),
-            from("xyz"),
-            to(GET),
-            from(OK),
-        ],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 10 lost\n1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5",
-    );
-}
-
-#[test]
-fn chunked_body_past_the_budget() {
-    let head = from("HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n5\r\nhel");
-    // The last bytes of the last call were captured.
-    check(
-        &[to(GET), head.clone(), ResponsesGap(100_000), from("z\r\n0\r\n\r\n"), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end ? lost\n1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5",
-    );
-    // They were not: the next request, or the connection's end, tells.
-    check(
-        &[to(GET), head.clone(), ResponsesGap(100_000), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end ? lost\n1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5",
-    );
-    check(
-        &[to(GET), head.clone(), ResponsesGap(100_000), RequestsEnd(Finished), ResponsesEnd(Finished)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end ? lost",
-    );
-    check(
-        &[to(GET), head.clone(), ResponsesGap(100_000), ResponsesEnd(Reset)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 broken connection_reset",
-    );
-    // Several were outstanding: their ends are in there, nobody knows where.
-    check(
-        &[to(GET), to(GET), head, ResponsesGap(100_000), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n1 > GET /a\n1 > end 0\n0 < 200\n0 broken bytes_lost\n1 broken bytes_lost
-         2 > GET /a\n2 > end 0\n2 < 200\n2 < end 5",
-    );
-}
-
-#[test]
-fn chunked_request_past_the_budget() {
-    check(
-        &[
-            to("PUT / HTTP/1.1\r\nTransfer-Encoding: chunked\r\n\r\n5\r\n"),
-            RequestsGap(100_000),
-            from(OK),
-            to(GET),
-            from(OK),
-        ],
-        "0 > PUT /\n0 < 200\n0 > end ? lost\n0 < end 5\n1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5",
-    );
-}
-
-#[test]
-fn head_lost() {
-    check(
-        &[to(GET), ResponsesGap(43), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 broken bytes_lost\n1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5",
-    );
-    check(
-        &[to("GET /a HT"), RequestsGap(19), from(OK), to(GET), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5\n! head_cut_short\n! response_without_request",
-    );
-    check(&[to(GET), ResponsesGap(43), ResponsesEnd(Finished)], "0 > GET /a\n0 > end 0\n0 broken bytes_lost");
-}
-
-#[test]
-fn a_lost_response_that_is_noticed_late() {
-    // The gap comes with the next record of its direction, behind the request that followed.
-    let steps = [to(GET), to(GET), ResponsesGap(43), to("GET /c HTTP/1.1\r\n\r\n"), from(OK)];
-    check(
-        &steps,
-        "0 > GET /a\n0 > end 0\n1 > GET /a\n1 > end 0\n0 broken bytes_lost\n1 broken bytes_lost
-         2 > GET /c\n2 > end 0\n2 < 200\n2 < end 5",
-    );
-}
-
-#[test]
-fn a_response_after_lost_requests_is_not_given_to_a_later_one() {
-    check(
-        &[to(GET), RequestsGap(28), from(OK), from(OK), to("GET /c HTTP/1.1\r\n\r\n"), from(OK)],
-        "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5\n1 > GET /c\n1 > end 0\n1 < 200\n1 < end 5\n! response_without_request",
-    );
-}
-
-#[test]
-fn many_outstanding() {
-    let requests: String = (0..MAX_OUTSTANDING).map(|n| format!("GET /{n} HTTP/1.1\r\n\r\n")).collect();
-    let responses = "HTTP/1.1 200 \r\nContent-Length: 0\r\n\r\n".repeat(MAX_OUTSTANDING);
-    let whole = run(false, &[to(&requests), from(&responses)]);
-    assert_eq!((whole.messages.len(), whole.problems.len()), (4 * MAX_OUTSTANDING, 0));
-    let steps = [to(requests + GET), from(responses + OK), to("GET /next HTTP/1.1\r\n\r\n"), from(OK)];
-    let outcome = text(&run(false, &steps));
-    assert!(outcome.ends_with("< end 5\n! too_many_outstanding\n! response_without_request"), "{outcome}");
-}
-
-#[test]
-fn a_large_head_with_the_traceparent_last() {
-    const TRACEPARENT: &str = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
-    let end = format!("TraceParent: {TRACEPARENT}\r\n\r\n");
-    // Few large fields, and more small ones than are parsed without an allocation.
-    for field in [format!("Cookie: {}\r\n", "x".repeat(4000)), "x: y\r\n".into()] {
-        let fields = field.repeat((64 * 1024 - 100) / field.len());
-        let request = format!("GET / HTTP/1.1\r\n{fields}{end}");
-        let whole = run(false, &[to(&request), from(OK)]);
-        let Part::RequestHead(head) = &whole.messages[0].part else { panic!("{}", text(&whole)) };
-        let Request::Http(head) = &**head;
-        assert_eq!(head.header(Header::Traceparent), Some(TRACEPARENT.as_bytes()));
-        for size in [1, 7, 1000, 16 * 1024] {
-            let mut steps: Vec<_> = request.as_bytes().chunks(size).map(to).collect();
-            steps.push(from(OK));
-            assert_eq!(run(false, &steps), whole, "pieces of {size}");
-        }
-    }
-}
-
-#[test]
-fn a_head_that_is_too_large() {
-    let request = format!("GET / HTTP/1.1\r\nCookie: {}\r\n\r\n", "x".repeat(MAX_HEAD_BYTES));
-    for size in [1, 1000, request.len()] {
-        let mut steps: Vec<_> = request.as_bytes().chunks(size).map(to).collect();
-        steps.extend([from(OK), to(GET), from(OK)]);
-        assert_eq!(
-            text(&run(false, &steps)),
-            "0 > GET /a\n0 > end 0\n0 < 200\n0 < end 5\n! head_too_large\n! response_without_request"
-        );
-    }
 }
 
 #[test]
