@@ -52,7 +52,17 @@ pub struct HttpResponse {
 impl HttpRequest {
     #[must_use]
     pub fn new(version: HttpVersion, method: &[u8], target: &[u8], headers: &[(Header, &[u8])]) -> Self {
-        Self { version, ambiguous_length: false, values: Values::new(&[method, target], headers) }
+        Self::keep(version, method, target, headers.iter().copied())
+    }
+
+    /// As `new`, without a list of the headers in between: they are walked twice, and stored once.
+    pub fn keep<'a>(
+        version: HttpVersion,
+        method: &'a [u8],
+        target: &'a [u8],
+        headers: impl Iterator<Item = (Header, &'a [u8])> + Clone,
+    ) -> Self {
+        Self { version, ambiguous_length: false, values: Values::new([method, target], headers) }
     }
 
     #[must_use]
@@ -80,7 +90,16 @@ impl HttpRequest {
 impl HttpResponse {
     #[must_use]
     pub fn new(version: HttpVersion, status: u16, headers: &[(Header, &[u8])]) -> Self {
-        Self { version, status, ambiguous_length: false, values: Values::new(&[], headers) }
+        Self::keep(version, status, headers.iter().copied())
+    }
+
+    /// As `new`, without a list of the headers in between: they are walked twice, and stored once.
+    pub fn keep<'a>(
+        version: HttpVersion,
+        status: u16,
+        headers: impl Iterator<Item = (Header, &'a [u8])> + Clone,
+    ) -> Self {
+        Self { version, status, ambiguous_length: false, values: Values::new([], headers) }
     }
 
     pub fn headers(&self, name: Header) -> impl Iterator<Item = &[u8]> {
@@ -100,15 +119,22 @@ struct Values(Box<[u8]>);
 /// Tag of values that are no header; above every [`Header`].
 const FIXED: u8 = u8::MAX;
 
+/// What stands before each value: its tag and its length.
+const PREFIX_BYTES: usize = 1 + size_of::<u32>();
+
 impl Values {
-    fn new(fixed: &[&[u8]], headers: &[(Header, &[u8])]) -> Self {
-        let size = fixed.iter().map(|value| value.len() + 5).sum::<usize>()
-            + headers.iter().map(|(_, value)| value.len() + 5).sum::<usize>();
-        let mut bytes = Vec::with_capacity(size);
-        let tagged = fixed.iter().map(|value| (FIXED, *value));
-        for (tag, value) in tagged.chain(headers.iter().map(|(name, value)| (*name as u8, *value))) {
+    fn new<'a, const N: usize>(
+        fixed: [&'a [u8]; N],
+        headers: impl Iterator<Item = (Header, &'a [u8])> + Clone,
+    ) -> Self {
+        let values = fixed.into_iter().map(|value| (FIXED, value));
+        let values = values.chain(headers.map(|(name, value)| (name as u8, value)));
+        let mut bytes = Vec::with_capacity(values.clone().map(|(_, value)| value.len() + PREFIX_BYTES).sum());
+        for (tag, value) in values {
+            // A value that four bytes cannot measure is forgotten; no parser holds a head of that size.
+            let Ok(length) = u32::try_from(value.len()) else { continue };
             bytes.push(tag);
-            bytes.extend_from_slice(&u32::try_from(value.len()).unwrap_or(0).to_le_bytes());
+            bytes.extend_from_slice(&length.to_le_bytes());
             bytes.extend_from_slice(value);
         }
         Self(bytes.into_boxed_slice())

@@ -9,11 +9,15 @@
 #![forbid(unsafe_code)]
 
 extern crate alloc;
+#[cfg(test)]
+extern crate std;
 
 pub mod http;
 pub mod http1;
 mod message;
 mod piece;
+mod registry;
 
 pub use message::{BodyEnd, Broken, Message, Part, Problem, Protocol, Request, Response};
 pub use piece::{Direction, End, StreamPiece};
+pub use registry::{Parser, RECOGNITION_BYTES, Recognition, recognise};

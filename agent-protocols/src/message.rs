@@ -22,7 +22,11 @@ impl Protocol {
     }
 }
 
-/// A part of a request or a response. `M` is the caller's mark of the piece in which the part was found: for a head
+/// A part of a request or a response. A request's head comes first. The exchange is over when both its `RequestEnd` and
+/// its `ResponseEnd` have come, in either order (a server may answer before it has read the request), or when it is
+/// `Broken`: nothing of it follows then.
+///
+/// `M` is the caller's mark of the piece in which the part was found: for a head
 /// the piece with its first byte, for an end the piece with its last.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Message<M> {
@@ -41,14 +45,9 @@ pub enum Part {
     RequestEnd(BodyEnd),
     /// The final response; informational ones before it are not messages.
     ResponseHead(Box<Response>),
-    /// The exchange is over.
     ResponseEnd(BodyEnd),
-    /// The exchange is over without (the rest of) its response.
+    /// The exchange is over without (the rest of) its response. Marked with the piece in which that was noticed.
     Broken(Broken),
-    /// This many exchanges took place of which nothing can be said; they have no other part.
-    Unseen {
-        exchanges: u32,
-    },
 }
 
 /// Why an exchange ended before its response did.
@@ -85,7 +84,8 @@ impl Broken {
 /// How a body ended.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct BodyEnd {
-    /// Bytes of the body as sent, without chunk framing; absent where it could not be counted.
+    /// Bytes of the body as sent, without chunk framing; absent where they could not be counted: the framing was lost
+    /// or not understood, or the sender of a request gave up before its end.
     pub body_bytes: Option<u64>,
     /// Bytes inside this part were lost on the way (its end is certain all the same).
     pub bytes_lost: bool,
@@ -110,12 +110,44 @@ pub enum Problem {
     NotAMessage,
     /// A header block larger than the parser holds.
     HeadTooLarge,
-    /// A head that ends but does not follow the grammar.
+    /// A head whose first line is that of a message and whose other lines do not follow the grammar.
     MalformedHead,
+    /// A head that had begun when its direction ended, or when bytes were lost.
+    HeadCutShort,
+    /// A body length that is no number, or several that differ: the body's end is unknown.
+    InvalidLength,
     /// Chunk framing that does not follow the grammar.
     MalformedChunk,
     /// A response with no request before it.
     ResponseWithoutRequest,
     /// More requests without a response than the parser remembers.
     TooManyOutstanding,
+}
+
+impl Problem {
+    pub const ALL: [Self; 8] = [
+        Self::NotAMessage,
+        Self::HeadTooLarge,
+        Self::MalformedHead,
+        Self::HeadCutShort,
+        Self::InvalidLength,
+        Self::MalformedChunk,
+        Self::ResponseWithoutRequest,
+        Self::TooManyOutstanding,
+    ];
+
+    /// The `reason` label of the ledger.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NotAMessage => "not_a_message",
+            Self::HeadTooLarge => "head_too_large",
+            Self::MalformedHead => "malformed_head",
+            Self::HeadCutShort => "head_cut_short",
+            Self::InvalidLength => "invalid_length",
+            Self::MalformedChunk => "malformed_chunk",
+            Self::ResponseWithoutRequest => "response_without_request",
+            Self::TooManyOutstanding => "too_many_outstanding",
+        }
+    }
 }

@@ -1,2 +1,180 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! HTTP/1.0 and HTTP/1.1, both directions of one connection.
+//! HTTP/1.0 and HTTP/1.1, both directions of one connection (RFC 9110, RFC 9112).
+//!
+//! In: [`StreamPiece`]s of both directions, in the order in which they happened. Out: [`Message`]s and [`Problem`]s.
+//! Does not: hold bodies; hold more than the beginning of a head; guess what was in a gap. A gap is stepped over where
+//! the framing says what it hides. Where it does not, the exchange is flagged or broken, and reading goes on at the
+//! next turn of the conversation.
+//!
+//! `lane` reads one direction; `requests` and `responses` say what it means for the exchanges that are outstanding.
+
+mod body;
+mod chunks;
+mod fields;
+mod head;
+mod head_reader;
+mod lane;
+mod recognition;
+mod requests;
+mod responses;
+mod tail;
+
+#[cfg(test)]
+mod tests;
+
+use alloc::collections::VecDeque;
+
+pub use self::recognition::recognise;
+use self::{
+    head::{Method, RequestHead, ResponseHead},
+    lane::{Lane, Place},
+};
+use crate::{
+    message::{BodyEnd, Broken, Message, Part, Problem},
+    piece::{Direction, End, StreamPiece},
+};
+
+/// Bytes of one head: 64 KiB, which is what servers that allow much allow, and 4 KiB for a long target before it.
+/// Larger: a stream of garbage that looks like a head holds more memory, per connection and direction. Smaller: a
+/// traceparent behind large cookies is lost, and the exchange with it.
+pub const MAX_HEAD_BYTES: usize = 68 * 1024;
+
+/// Requests that may wait for their response. Larger: memory on connections that only ever send requests, 24 bytes
+/// each. Smaller: clients that pipeline deeper lose the requests beyond.
+pub const MAX_OUTSTANDING: usize = 128;
+
+#[derive(Debug)]
+pub struct Parser<M> {
+    /// The direction in which requests flow.
+    direction: Direction,
+    requests: Lane<M, RequestHead>,
+    responses: Lane<M, ResponseHead>,
+    /// The request of which the end has not been told yet.
+    open_request: Option<u64>,
+    /// Requests without a whole response, oldest first.
+    outstanding: VecDeque<Outstanding>,
+    next_stream: u64,
+    request_turns: u32,
+    finished: bool,
+    messages: VecDeque<Message<M>>,
+    problems: VecDeque<Problem>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    stream: u64,
+    method: Method,
+    /// The turn of the conversation in which its head came: requests of one turn were pipelined.
+    turn: u32,
+    /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
+    after_loss: bool,
+}
+
+impl<M: Copy> Parser<M> {
+    /// `requests` is the direction in which requests flow. With `joined_mid_stream` the first bytes may be any part
+    /// of a message.
+    #[must_use]
+    pub fn new(requests: Direction, joined_mid_stream: bool) -> Self {
+        Self {
+            direction: requests,
+            requests: Lane::new(joined_mid_stream),
+            responses: Lane::new(joined_mid_stream),
+            open_request: None,
+            outstanding: VecDeque::new(),
+            next_stream: 0,
+            request_turns: 0,
+            finished: false,
+            messages: VecDeque::new(),
+            problems: VecDeque::new(),
+        }
+    }
+
+    /// Takes the next piece. Poll messages and problems after each: what one piece can yield is bounded by
+    /// [`MAX_OUTSTANDING`], what waits to be polled is not.
+    pub fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
+        if self.finished {
+            return;
+        }
+        if matches!(piece, StreamPiece::Turn | StreamPiece::End(_)) {
+            // What has come so far is judged now, so that garbage does not swallow what follows the turn.
+            let (request, response) = (self.requests.settle(), self.responses.settle());
+            self.request_event(request);
+            self.response_event(response, mark);
+        }
+        if direction == self.direction {
+            self.handle_request_piece(piece, mark);
+        } else {
+            self.handle_response_piece(piece, mark);
+        }
+    }
+
+    pub fn poll_message(&mut self) -> Option<Message<M>> {
+        self.messages.pop_front()
+    }
+
+    pub fn poll_problem(&mut self) -> Option<Problem> {
+        self.problems.pop_front()
+    }
+
+    /// The connection was upgraded or became a tunnel: nothing that follows is HTTP/1.
+    #[must_use]
+    pub const fn is_finished(&self) -> bool {
+        self.finished
+    }
+
+    /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction, doubled by growth.
+    #[must_use]
+    pub fn held_bytes(&self) -> usize {
+        self.requests.held_bytes() + self.responses.held_bytes()
+    }
+
+    fn tell(&mut self, stream: u64, place: Place<M>, part: Part) {
+        self.messages.push_back(Message { stream, mark: place.mark, offset: place.offset, part });
+    }
+
+    fn note(&mut self, problem: Problem) {
+        self.problems.push_back(problem);
+    }
+
+    /// Tells the end of the request that is open, if one is.
+    fn end_request(&mut self, end: BodyEnd, place: Place<M>) {
+        if let Some(stream) = self.open_request.take() {
+            self.tell(stream, place, Part::RequestEnd(end));
+        }
+    }
+
+    /// Ends the oldest outstanding exchange without a response.
+    fn break_oldest(&mut self, broken: Broken, mark: M) {
+        if let Some(oldest) = self.outstanding.pop_front() {
+            if self.open_request == Some(oldest.stream) {
+                self.open_request = None;
+            }
+            self.tell(oldest.stream, Place { mark, offset: 0 }, Part::Broken(broken));
+        }
+    }
+
+    /// The responses to requests of earlier turns than this can no longer come.
+    ///
+    /// Bias: a client that pipelines across turns, on a connection that lost bytes, has requests broken that were still
+    /// to be answered. Waiting for them would answer each later request with the response to an earlier one.
+    fn break_before_turn(&mut self, turn: u32, broken: Broken, mark: M) {
+        while self.outstanding.front().is_some_and(|oldest| oldest.turn != turn) {
+            self.break_oldest(broken, mark);
+        }
+    }
+
+    fn break_all(&mut self, broken: Broken, mark: M) {
+        while !self.outstanding.is_empty() {
+            self.break_oldest(broken, mark);
+        }
+    }
+
+    /// Why exchanges break when nothing more can come, if nothing is known that broke them before.
+    fn reason_of_end(&self, end: End) -> Broken {
+        match end {
+            End::Abandoned => Broken::Abandoned,
+            End::Finished if self.requests.ended() != Some(End::Reset) => Broken::ConnectionClosed,
+            _ => Broken::ConnectionReset,
+        }
+    }
+}

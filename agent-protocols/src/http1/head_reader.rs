@@ -1,0 +1,120 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Reads one head from as many pieces as it takes.
+//!
+//! In: bytes from the place where a head is due. Out: the head, and how many bytes of the last piece were its own.
+//! A head that lies in one piece is parsed where it lies; only the beginning of an incomplete one is held.
+//! Does not: parse again for each piece: the end of a head is looked for first.
+
+use alloc::vec::Vec;
+
+use super::{
+    MAX_HEAD_BYTES,
+    head::{Head, Parsed},
+};
+use crate::message::Problem;
+
+#[derive(Debug, Default)]
+pub(super) struct HeadReader {
+    held: Vec<u8>,
+    /// The first line has been parsed: only the head's end is worth another look.
+    first_line: bool,
+    /// Length at which what is held is parsed to see whether it can still become a head. Grows by a factor, so that
+    /// one byte a piece costs no more than all at once.
+    next_attempt: usize,
+}
+
+pub(super) enum Read<H> {
+    Whole {
+        head: H,
+        used: usize,
+    },
+    /// The piece was taken, more are needed.
+    Begun,
+    Malformed(Problem),
+}
+
+impl HeadReader {
+    pub(super) fn has_begun(&self) -> bool {
+        !self.held.is_empty()
+    }
+
+    pub(super) const fn has_first_line(&self) -> bool {
+        self.first_line
+    }
+
+    pub(super) fn held_bytes(&self) -> usize {
+        self.held.capacity()
+    }
+
+    /// Forgets what is held, and its memory: idle connections hold nothing.
+    pub(super) fn clear(&mut self) {
+        *self = Self::default();
+    }
+
+    pub(super) fn read<H: Head>(&mut self, piece: &[u8]) -> Read<H> {
+        if !self.has_begun() {
+            match H::parse(piece) {
+                Parsed::Whole { length, .. } if length > MAX_HEAD_BYTES => {
+                    return Read::Malformed(Problem::HeadTooLarge);
+                }
+                Parsed::Whole { head, length } => return Read::Whole { head, used: length },
+                Parsed::Malformed(problem) => return Read::Malformed(problem),
+                Parsed::Begun { .. } if piece.len() > MAX_HEAD_BYTES => return Read::Malformed(Problem::HeadTooLarge),
+                Parsed::Begun { first_line } => {
+                    self.held.extend_from_slice(piece);
+                    self.first_line = first_line;
+                    self.next_attempt = piece.len() * 2;
+                    return Read::Begun;
+                }
+            }
+        }
+        let read = self.go_on(piece);
+        if !matches!(read, Read::Begun) {
+            self.clear();
+        }
+        read
+    }
+
+    fn go_on<H: Head>(&mut self, piece: &[u8]) -> Read<H> {
+        let before = self.held.len();
+        let room = MAX_HEAD_BYTES - before;
+        self.held.extend_from_slice(&piece[..piece.len().min(room)]);
+        for newline in memchr::memchr_iter(b'\n', &self.held[before..]) {
+            let line_end = before + newline;
+            if !matches!(self.held[..line_end], [.., b'\n'] | [.., b'\n', b'\r']) {
+                continue;
+            }
+            match H::parse(&self.held[..=line_end]) {
+                // The end is never in an earlier piece: a head ends with its first empty line.
+                Parsed::Whole { head, length } => return Read::Whole { head, used: length.saturating_sub(before) },
+                Parsed::Malformed(problem) => return Read::Malformed(problem),
+                Parsed::Begun { .. } => {}
+            }
+        }
+        if piece.len() > room {
+            return Read::Malformed(Problem::HeadTooLarge);
+        }
+        if !self.first_line && self.held.len() >= self.next_attempt {
+            self.next_attempt = self.held.len() * 2;
+            if let Some(problem) = self.settle::<H>() {
+                return Read::Malformed(problem);
+            }
+        }
+        Read::Begun
+    }
+
+    /// Whether what is held can no longer become a head.
+    pub(super) fn settle<H: Head>(&mut self) -> Option<Problem> {
+        if !self.has_begun() {
+            return None;
+        }
+        match H::parse(&self.held) {
+            Parsed::Malformed(problem) => Some(problem),
+            Parsed::Begun { first_line } => {
+                self.first_line = first_line;
+                None
+            }
+            Parsed::Whole { .. } => None,
+        }
+    }
+}
