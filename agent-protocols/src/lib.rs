@@ -14,6 +14,8 @@ pub mod http;
 pub mod http1;
 mod message;
 mod piece;
+mod registry;
 
 pub use message::{BodyEnd, Broken, Message, Part, Problem, Protocol, Request, Response};
 pub use piece::{Direction, End, StreamPiece};
+pub use registry::{Parser, Recognition, recognise};

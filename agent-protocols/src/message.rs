@@ -45,10 +45,6 @@ pub enum Part {
     ResponseEnd(BodyEnd),
     /// The exchange is over without (the rest of) its response.
     Broken(Broken),
-    /// This many exchanges took place of which nothing can be said; they have no other part.
-    Unseen {
-        exchanges: u32,
-    },
 }
 
 /// Why an exchange ended before its response did.
