@@ -30,7 +30,7 @@ const METHODS: [&[u8]; 9] =
 pub fn recognise(direction: Direction, bytes: &[u8]) -> Recognition {
     let begins = |word: &[u8]| bytes.starts_with(word);
     let may_begin = |word: &[u8]| word.starts_with(bytes);
-    let response = b"HTTP/1.";
+    let response = b"HTTP/1.1 ";
     if METHODS.iter().any(|method| begins(method)) {
         Recognition::Found { protocol: Protocol::Http1, requests: direction }
     } else if begins(response) {
@@ -117,12 +117,17 @@ impl<M: Copy> Parser<M> {
     }
 
     fn turn(&mut self, is_request: bool, mark: M) {
-        if is_request && matches!(self.states[0], State::Lost) {
+        let off_track = match &self.states[0] {
+            State::Lost => true,
+            State::Head { bytes, .. } => !bytes.is_empty(),
+            State::Body { .. } => false,
+        };
+        if is_request && off_track {
             while let Some(stream) = self.outstanding.pop_front() {
                 self.push(stream, mark, 0, Part::Broken(Broken::BytesLost));
             }
         }
-        if matches!(self.states[usize::from(is_request)], State::Lost) {
+        if matches!(self.states[usize::from(is_request)], State::Lost | State::Head { .. }) {
             self.states[usize::from(is_request)] = State::head();
         }
     }
