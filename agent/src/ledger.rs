@@ -18,6 +18,7 @@ use std::{
 pub enum Family {
     KernelRecords,
     KernelRecordsLost,
+    ConnectionsDropped,
     Messages,
     MessageProblems,
     Exchanges,
@@ -36,6 +37,7 @@ impl Family {
         match self {
             Self::KernelRecords => "onlooker_kernel_records_total",
             Self::KernelRecordsLost => "onlooker_kernel_records_lost_total",
+            Self::ConnectionsDropped => "onlooker_connections_dropped_total",
             Self::Messages => "onlooker_messages_total",
             Self::MessageProblems => "onlooker_message_problems_total",
             Self::Exchanges => "onlooker_exchanges_total",
@@ -53,6 +55,7 @@ impl Family {
         match self {
             Self::KernelRecords => "Records read from the ring buffer.",
             Self::KernelRecordsLost => "Records the kernel programs could not deliver.",
+            Self::ConnectionsDropped => "Connections no longer followed, for want of room.",
             Self::Messages => "Requests and responses understood.",
             Self::MessageProblems => "Things the parsers noticed and stepped over.",
             Self::Exchanges => "Requests whose end was seen, or whose connection ended.",

@@ -2,5 +2,7 @@
 //! Pair: messages in, exchanges out. An exchange is a request with its response, or with the reason why there is none.
 
 mod exchange;
+mod pairing;
 
 pub use exchange::{Began, ConnectionFacts, Endpoint, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};
+pub use pairing::Exchanges;

@@ -1,0 +1,394 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! One connection: its kernel records in, pieces of its two streams out, in an order in which no answer precedes its
+//! question.
+//!
+//! Does not: know other connections, or a clock but the records'.
+
+use std::rc::Rc;
+
+use Direction::{Received, Sent};
+use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
+use agent_protocols::{Broken, Direction, End, StreamPiece};
+
+use super::{
+    flow::{Flow, Place, distance},
+    heard::{Outputs, What},
+    held::Held,
+    reading::{Effect, Reading},
+    turns::Turns,
+};
+use crate::{
+    exchanges::ConnectionFacts,
+    moment::{KernelTime, Moment, Thread},
+};
+
+#[derive(Default)]
+pub(super) struct Connection {
+    /// Absent where the record that opened it was lost: then its bytes are lost too, and its turns are counted.
+    facts: Option<Rc<ConnectionFacts>>,
+    flows: [Flow; 2],
+    turns: Turns,
+    reading: Reading,
+    held: Option<Box<Held>>,
+    /// The direction of the last piece.
+    last: Option<Direction>,
+    received_before: bool,
+    sent_before: bool,
+    /// How far the received direction stands, as the last sent record told it.
+    received_told: Option<u32>,
+    /// Processes that used it; counted for unix sockets only, whose end nothing else tells.
+    pub users: u16,
+    pub is_unix: bool,
+    pub last_tgid: u32,
+    pub last_used: KernelTime,
+}
+
+impl Connection {
+    pub fn open(&mut self, facts: ConnectionFacts, received_before: bool, sent_before: bool) {
+        if self.facts.is_none() {
+            self.received_before = received_before;
+            self.sent_before = sent_before;
+            self.facts = Some(Rc::new(facts));
+        }
+    }
+
+    pub const fn is_announced(&self) -> bool {
+        self.facts.is_some()
+    }
+
+    pub fn held_bytes(&self) -> usize {
+        self.reading.held_bytes() + self.held.as_ref().map_or(0, |held| held.bytes())
+    }
+
+    pub fn held_until(&self) -> Option<KernelTime> {
+        self.held.as_ref().and_then(|held| held.deadline())
+    }
+
+    pub fn handle_data(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
+        self.last_used = KernelTime(record.time_ns);
+        if self.reading.is_deaf() {
+            return;
+        }
+        self.place(record);
+        match direction_of(record) {
+            Received if self.held.is_some() || self.must_wait(record) => {
+                let held = self.held.get_or_insert_default();
+                held.push(record, payload);
+                if held.is_full() {
+                    self.release(out, |_, _| true);
+                }
+            }
+            Received => self.deliver(record, payload, out),
+            Sent => {
+                self.release(out, |sent, waiting| sent.overtaken(waiting.other_position, record.position));
+                self.deliver(record, payload, out);
+                self.release(out, |sent, waiting| sent.has_reached(waiting.other_position));
+            }
+        }
+        if let Some((protocol, requests)) = self.reading.protocol() {
+            out.count_lost(Some(protocol), self.turns.take_lost(requests));
+        }
+    }
+
+    /// Lets go of records that have waited long enough.
+    pub fn handle_time(&mut self, now: KernelTime, out: &mut Outputs) {
+        self.release(out, |_, waiting| waiting.time_ns.saturating_add(super::HELD_NANOSECONDS) <= now.0);
+    }
+
+    pub fn release_held(&mut self, out: &mut Outputs) {
+        self.release(out, |_, _| true);
+    }
+
+    /// Nothing more will come. `turns` is the kernel's count, where it told it.
+    pub fn finish(&mut self, end: End, time: KernelTime, turns: Option<u32>, out: &mut Outputs) {
+        self.release_held(out);
+        if self.reading.is_deaf() {
+            return;
+        }
+        let thread = Thread { tgid: self.last_tgid, tid: 0 };
+        let mut mark = Moment { time, thread, position: 0 };
+        if let Some(told) = self.received_told {
+            self.catch_up_received(told, mark, out);
+        }
+        // An end says to the parser that nothing came after the last piece; that must be so.
+        let tail_lost = turns.is_some_and(|turns| turns > self.flows[0].turn.max(self.flows[1].turn));
+        for direction in [Received, Sent] {
+            let flow = &mut self.flows[direction as usize];
+            mark.position = flow.place.position();
+            if !std::mem::replace(&mut flow.ended, true) && !tail_lost {
+                self.emit(direction, StreamPiece::End(end), mark, true, out);
+            }
+        }
+        if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
+            let broken = if tail_lost { Broken::BytesLost } else { broken_by(end) };
+            out.heard.push_back(parsing.heard(facts, What::Over(broken, mark)));
+        }
+        self.turns.finish(turns);
+        match self.reading.protocol() {
+            Some((protocol, requests)) => out.count_lost(Some(protocol), self.turns.take_lost(requests)),
+            None => out.count_lost(None, self.turns.lost_pairs(turns)),
+        }
+        self.reading = Reading::Deaf;
+    }
+
+    /// Learns from the first record of a connection where both directions stand.
+    fn place(&mut self, record: &DataRecord) {
+        let direction = direction_of(record);
+        let own = &mut self.flows[direction as usize];
+        own.unverified |= match own.place {
+            Place::Unknown => {
+                own.place = Place::Next(record.position);
+                true
+            }
+            Place::AtMost(place) => distance(place, record.position) < 0,
+            Place::Next(_) => false,
+        };
+        let other = &mut self.flows[direction.opposite() as usize];
+        if other.place == Place::Unknown {
+            let moved_before = match direction {
+                Received => self.sent_before,
+                Sent => self.received_before,
+            };
+            other.place = if moved_before || self.facts.is_none() {
+                Place::AtMost(record.other_position)
+            } else {
+                Place::Next(record.other_position)
+            };
+        }
+    }
+
+    /// No byte of this direction had passed before the connection was seen, so that its first must be a message's.
+    ///
+    /// Where bytes had been sent and none received, they are taken for a request whose record comes late. Bias: a
+    /// request whose head had been sent before the watch began is counted as lost.
+    const fn is_fresh(&self, direction: Direction) -> bool {
+        match direction {
+            Received => !self.received_before,
+            Sent => !self.sent_before || !self.received_before,
+        }
+    }
+
+    /// Whether a received record tells of sent bytes whose record has not come.
+    ///
+    /// Where the sent direction's place is not certain, bytes were sent before the connection's first record, and that
+    /// record was a received one. Either we came late, or the thread that sent them is still on its way: it is held, and
+    /// a sent record that begins earlier decides for the second. Bias: the first answer on a connection that was joined
+    /// late is told up to `HELD_NANOSECONDS` late.
+    fn must_wait(&self, record: &DataRecord) -> bool {
+        self.is_announced() && !self.flows[Sent as usize].has_reached(record.other_position)
+    }
+
+    /// Delivers waiting records, in order, while `may_go` says so.
+    fn release(&mut self, out: &mut Outputs, may_go: impl Fn(&Flow, &DataRecord) -> bool) {
+        while let Some(held) = &mut self.held {
+            match held.front() {
+                Some(record) if may_go(&self.flows[Sent as usize], record) => {
+                    let (record, payload) = held.pop().expect("the front was there");
+                    self.deliver(&record, &payload, out);
+                }
+                Some(_) => return,
+                None => self.held = None,
+            }
+        }
+    }
+
+    /// Everything that came before the record is delivered or lost.
+    fn deliver(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
+        let direction = direction_of(record);
+        let mark = Moment {
+            time: KernelTime(record.time_ns),
+            thread: Thread { tgid: record.tgid, tid: record.tid },
+            position: record.position,
+        };
+        let ends = record.flags & DATA_END != 0;
+        let clean = direction == Sent || !self.catch_up_received(record.position, mark, out);
+        // The other direction's record before this one told where this direction stood then.
+        let turns_here = record.turn == self.flows[direction.opposite() as usize].turn + 1;
+        let flow = &mut self.flows[direction as usize];
+        let turns_here = turns_here && flow.turn < record.turn && !ends;
+        let stepped = flow.step_to(record.position);
+        let gap = u64::try_from(stepped).unwrap_or(0);
+        let before_gap = Moment { position: record.position.wrapping_sub(gap as u32), ..mark };
+        // A half-turn of this direction lies between the last piece and this one: the gap is its, or begins with it.
+        let earliest = if flow.turn == 0 { 3 } else { flow.turn + 4 };
+        if !ends && record.turn >= earliest {
+            // Its bytes may all have been told of already; but there were some.
+            if gap > 0 {
+                self.turns.lose(direction);
+            }
+            self.begin_lost_turn(direction, record.turn - 2, gap.max(1), before_gap, out);
+        } else if gap > 0 && !turns_here {
+            self.lose(direction, gap, before_gap, out);
+        }
+        self.catch_up(direction.opposite(), record, mark, out);
+        if gap > 0 && turns_here {
+            self.begin_lost_turn(direction, record.turn, gap, before_gap, out);
+        }
+        if ends {
+            if !std::mem::replace(&mut self.flows[direction as usize].ended, true) {
+                self.emit(direction, StreamPiece::End(End::Finished), mark, true, out);
+            }
+            return;
+        }
+        self.deliver_bytes(direction, record, payload, (stepped, clean), mark, out);
+    }
+
+    fn deliver_bytes(
+        &mut self,
+        direction: Direction,
+        record: &DataRecord,
+        payload: &[u8],
+        (stepped, clean): (i64, bool),
+        mark: Moment,
+        out: &mut Outputs,
+    ) {
+        // What was delivered already, or given up as lost, is not delivered again.
+        let behind = u32::try_from(-stepped.min(0)).unwrap_or(u32::MAX).min(record.length);
+        if behind == record.length {
+            return;
+        }
+        let position = record.position.wrapping_add(behind);
+        let length = (record.length - behind) as usize;
+        let bytes = payload.get(behind as usize..).unwrap_or_default();
+        let bytes = &bytes[..bytes.len().min(length)];
+        let unread = length - bytes.len();
+        self.flows[direction as usize].place = Place::Next(record.position.wrapping_add(record.length));
+        self.begin_turn(direction, record.turn, clean && stepped == 0, Moment { position, ..mark }, out);
+        if stepped != 0 || !self.is_announced() {
+            self.turns.lose(direction);
+        }
+        let unverified = std::mem::take(&mut self.flows[direction as usize].unverified);
+        if unverified && (record.turn >= 3 || self.is_fresh(direction)) {
+            self.turns.expect_request(direction);
+        }
+        if !bytes.is_empty() {
+            self.emit(direction, StreamPiece::Bytes(bytes), Moment { position, ..mark }, true, out);
+        }
+        if unread > 0 {
+            if record.flags & DATA_UNREADABLE != 0 {
+                self.turns.lose(direction);
+            }
+            let position = position.wrapping_add(bytes.len() as u32);
+            let gap = StreamPiece::Gap { length: unread as u64 };
+            self.emit(direction, gap, Moment { position, ..mark }, false, out);
+        }
+    }
+
+    /// The other direction's bytes that were there before this record, and of which no record will come.
+    ///
+    /// A sent record's `other_position` may count bytes that were received beside it, with their record still to come.
+    /// It is believed only where the turns say that a received half-turn was lost whole.
+    fn catch_up(&mut self, other: Direction, record: &DataRecord, mark: Moment, out: &mut Outputs) {
+        let flow = &self.flows[other as usize];
+        let skipped = record.flags & DATA_END == 0 && record.turn > flow.turn + 1;
+        if other == Received {
+            // What waits is not lost.
+            if !skipped || self.held.is_some() {
+                self.received_told = Some(record.other_position);
+                return;
+            }
+            self.catch_up_received(record.other_position, mark, out);
+        }
+        let flow = &self.flows[other as usize];
+        let gap = match flow.place {
+            Place::Unknown => 0,
+            Place::AtMost(place) | Place::Next(place) => distance(place, record.other_position),
+        };
+        if gap >= 0 {
+            self.flows[other as usize].place = Place::Next(record.other_position);
+        }
+        let gap = u64::try_from(gap).unwrap_or(0);
+        let mark = Moment { position: record.other_position.wrapping_sub(gap as u32), ..mark };
+        if gap > 0 {
+            self.turns.lose(other);
+        }
+        if skipped {
+            // Where the place was not known, nothing says how much the half-turn was; but it was something.
+            self.begin_lost_turn(other, record.turn - 1, gap.max(1), mark, out);
+        } else if gap > 0 {
+            self.lose(other, gap, mark, out);
+        }
+    }
+
+    /// Received bytes before `position` of which a sent record told are lost: no record of them is on its way any more.
+    /// True where there were such.
+    fn catch_up_received(&mut self, position: u32, mark: Moment, out: &mut Outputs) -> bool {
+        let Place::Next(place) = self.flows[Received as usize].place else { return false };
+        let Some(told) = self.received_told.take() else { return false };
+        let gap = distance(place, told).min(distance(place, position));
+        if gap > 0 {
+            self.flows[Received as usize].place = Place::Next(place.wrapping_add(gap as u32));
+            self.lose(Received, gap as u64, Moment { position: place, ..mark }, out);
+        }
+        gap > 0
+    }
+
+    /// A half-turn begins with a gap. Some of the missing bytes may be the end of the one before, so that it is known
+    /// only behind the gap whether a request goes on here.
+    fn begin_lost_turn(&mut self, direction: Direction, turn: u32, gap: u64, mark: Moment, out: &mut Outputs) {
+        self.emit_turn(direction, turn, false, mark, out);
+        self.emit(direction, StreamPiece::Gap { length: gap }, mark, false, out);
+        self.turns.begin(direction, turn, self.reading.is_inside_request());
+        self.turns.lose(direction);
+    }
+
+    fn lose(&mut self, direction: Direction, length: u64, mark: Moment, out: &mut Outputs) {
+        self.turns.lose(direction);
+        self.emit(direction, StreamPiece::Gap { length }, mark, false, out);
+    }
+
+    fn begin_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
+        let known = self.flows[direction as usize].turn;
+        if known < turn || self.last != Some(direction) {
+            self.emit_turn(direction, turn, clean, mark, out);
+            self.turns.begin(direction, turn, self.reading.is_inside_request());
+        }
+    }
+
+    fn emit_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
+        let is_first = self.last.is_none();
+        let joined = self.facts.as_ref().is_none_or(|facts| facts.joined_mid_stream);
+        let flow = &mut self.flows[direction as usize];
+        flow.turn = flow.turn.max(turn);
+        self.last = Some(direction);
+        self.emit(direction, StreamPiece::Turn, mark, clean && !(is_first && joined), out);
+    }
+
+    fn emit(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool, out: &mut Outputs) {
+        let Some(facts) = &self.facts else { return };
+        let Effect { request_began, gave_up } = self.reading.handle(facts, direction, piece, mark, clean, out);
+        if request_began && let Some((_, requests)) = self.reading.protocol() {
+            self.turns.request_began(requests);
+        }
+        if gave_up {
+            self.give_up(mark, out);
+        }
+    }
+
+    /// The bytes are nobody's, or no exchange will follow.
+    pub fn give_up(&mut self, mark: Moment, out: &mut Outputs) {
+        if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
+            out.heard.push_back(parsing.heard(facts, What::Over(Broken::Abandoned, mark)));
+        }
+        if let Some((protocol, requests)) = self.reading.protocol() {
+            out.count_lost(Some(protocol), self.turns.take_lost(requests));
+        }
+        if let Some(facts) = &self.facts {
+            out.uninteresting.push_back(facts.id);
+        }
+        self.reading = Reading::Deaf;
+        self.held = None;
+    }
+}
+
+fn direction_of(record: &DataRecord) -> Direction {
+    if record.flags & DATA_SENT != 0 { Sent } else { Received }
+}
+
+const fn broken_by(end: End) -> Broken {
+    match end {
+        End::Finished => Broken::ConnectionClosed,
+        End::Reset => Broken::ConnectionReset,
+        End::Abandoned => Broken::Abandoned,
+    }
+}

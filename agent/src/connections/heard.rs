@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What stage `reassemble` gives to stage `pair`, and the counters that both ends of it keep.
+
+use std::{collections::VecDeque, rc::Rc};
+
+use agent_protocols::{Broken, Message, Problem, Protocol};
+
+use crate::{
+    exchanges::{ConnectionFacts, Role},
+    ledger::{Counter, Family, Ledger},
+    moment::Moment,
+};
+
+/// A message, or the end of the connection it would have come on.
+#[derive(Debug)]
+pub struct Heard {
+    pub connection: Rc<ConnectionFacts>,
+    pub protocol: Protocol,
+    pub role: Role,
+    pub what: What,
+}
+
+#[derive(Debug)]
+pub enum What {
+    Message(Message<Moment>),
+    /// Nothing more will come of this connection.
+    Over(Broken, Moment),
+}
+
+/// What the connections give; polled by the pipeline after each event, and empty between.
+pub(super) struct Outputs {
+    pub heard: VecDeque<Heard>,
+    /// Connections that need not be copied any more.
+    pub uninteresting: VecDeque<u64>,
+    problems: [Counter; PROBLEMS.len()],
+    records_lost: [Counter; Protocol::ALL.len()],
+    records_lost_unknown: Counter,
+    pub dropped_table_full: Counter,
+    pub dropped_memory: Counter,
+}
+
+impl Outputs {
+    pub fn new(ledger: &Ledger) -> Self {
+        let lost = |protocol| {
+            ledger.counter(Family::ExchangesIncomplete, &[("protocol", protocol), ("reason", "records_lost")])
+        };
+        Self {
+            heard: VecDeque::new(),
+            uninteresting: VecDeque::new(),
+            problems: PROBLEMS
+                .map(|problem| ledger.counter(Family::MessageProblems, &[("problem", problem_name(problem))])),
+            records_lost: Protocol::ALL.map(|protocol| lost(protocol.name())),
+            records_lost_unknown: lost("unknown"),
+            dropped_table_full: ledger.counter(Family::ConnectionsDropped, &[("reason", "table_full")]),
+            dropped_memory: ledger.counter(Family::ConnectionsDropped, &[("reason", "memory")]),
+        }
+    }
+
+    pub fn count_problem(&self, problem: Problem) {
+        if let Some(index) = PROBLEMS.iter().position(|known| *known == problem) {
+            self.problems[index].increment();
+        }
+    }
+
+    pub fn count_lost(&self, protocol: Option<Protocol>, requests: u32) {
+        let known = protocol.and_then(|protocol| Protocol::ALL.iter().position(|known| *known == protocol));
+        known.map_or(self.records_lost_unknown, |index| self.records_lost[index]).add(requests.into());
+    }
+}
+
+const PROBLEMS: [Problem; 6] = [
+    Problem::NotAMessage,
+    Problem::HeadTooLarge,
+    Problem::MalformedHead,
+    Problem::MalformedChunk,
+    Problem::ResponseWithoutRequest,
+    Problem::TooManyOutstanding,
+];
+
+/// The `problem` label.
+const fn problem_name(problem: Problem) -> &'static str {
+    match problem {
+        Problem::NotAMessage => "not_a_message",
+        Problem::HeadTooLarge => "head_too_large",
+        Problem::MalformedHead => "malformed_head",
+        Problem::MalformedChunk => "malformed_chunk",
+        Problem::ResponseWithoutRequest => "response_without_request",
+        Problem::TooManyOutstanding => "too_many_outstanding",
+    }
+}

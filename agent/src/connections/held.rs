@@ -1,0 +1,63 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Received records that came before the record of the request they may answer.
+//!
+//! A record is written when its call returns. A thread can read the response while the thread that sent the request is
+//! still on its way out of the kernel: the response's record is then first in the ring. It says so itself, because
+//! `other_position` counts bytes of which no record has come. Such a record waits here until the other one arrives.
+//!
+//! Sent records never wait. What a process sends can depend only on bytes of which the call has returned, and their
+//! records are in the ring before the sending call is entered; what a sent record's `other_position` has ahead of its time
+//! was received beside it, not before it. So no two records can wait for each other.
+
+use std::collections::VecDeque;
+
+use agent_common::records::DataRecord;
+
+use crate::moment::KernelTime;
+
+/// How far the kernel's clock may move past a waiting record. Larger: a response whose request's record was lost reaches the
+/// user later. Smaller: a thread that is preempted on its way out of the kernel costs its request.
+pub const HELD_NANOSECONDS: u64 = 50_000_000;
+
+/// Records that wait on one connection. Larger: memory per connection. Smaller: a long response that overtook its request
+/// is let go before the request arrives.
+const RECORDS: usize = 64;
+
+/// Bytes that wait on one connection. As above.
+const BYTES: usize = 256 * 1024;
+
+#[derive(Default)]
+pub(super) struct Held {
+    records: VecDeque<(DataRecord, Box<[u8]>)>,
+    bytes: usize,
+}
+
+impl Held {
+    pub fn push(&mut self, record: &DataRecord, payload: &[u8]) {
+        self.bytes += payload.len();
+        self.records.push_back((*record, payload.into()));
+    }
+
+    pub fn front(&self) -> Option<&DataRecord> {
+        self.records.front().map(|(record, _)| record)
+    }
+
+    pub fn pop(&mut self) -> Option<(DataRecord, Box<[u8]>)> {
+        let (record, payload) = self.records.pop_front()?;
+        self.bytes -= payload.len();
+        Some((record, payload))
+    }
+
+    pub const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.records.len() >= RECORDS || self.bytes >= BYTES
+    }
+
+    /// When the first record has waited long enough.
+    pub fn deadline(&self) -> Option<KernelTime> {
+        self.front().map(|record| KernelTime(record.time_ns.saturating_add(HELD_NANOSECONDS)))
+    }
+}

@@ -1,0 +1,116 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The two stages together, on a simulated kernel: records in, exchanges and the ledger out.
+
+mod behaviour;
+mod bounds;
+mod kernel;
+mod losses;
+
+use agent_protocols::{Direction, Request, Response};
+
+use self::kernel::{Kernel, Record};
+use super::*;
+use crate::{
+    exchanges::{Exchange, ExchangeEvent, Exchanges, Outcome},
+    ledger::Family,
+};
+
+/// Both stages, and all that came out of them.
+struct Onlooker {
+    ledger: Ledger,
+    connections: Connections,
+    exchanges: Exchanges,
+    began: usize,
+    ended: Vec<Exchange>,
+    uninteresting: Vec<u64>,
+}
+
+impl Onlooker {
+    fn new() -> Self {
+        Self::limited(Limits::default())
+    }
+
+    fn limited(limits: Limits) -> Self {
+        let ledger = Ledger::new();
+        let connections = Connections::new(&ledger, limits);
+        let exchanges = Exchanges::new(&ledger);
+        Self { ledger, connections, exchanges, began: 0, ended: Vec::new(), uninteresting: Vec::new() }
+    }
+
+    fn watch(&mut self, records: &[Record]) {
+        for record in records {
+            self.connections.handle_event(&record.event());
+            self.poll();
+        }
+    }
+
+    fn time(&mut self, now_ns: u64) {
+        self.connections.handle_time(KernelTime(now_ns));
+        self.poll();
+    }
+
+    fn poll(&mut self) {
+        while let Some(heard) = self.connections.poll_heard() {
+            self.exchanges.handle_heard(heard);
+        }
+        while let Some(event) = self.exchanges.poll_event() {
+            match event {
+                ExchangeEvent::Began(_) => self.began += 1,
+                ExchangeEvent::Ended(exchange) => self.ended.push(*exchange),
+            }
+        }
+        while let Some(id) = self.connections.poll_uninteresting() {
+            self.uninteresting.push(id);
+        }
+    }
+
+    fn lost(&self) -> u64 {
+        self.count(Family::ExchangesIncomplete, "reason", "records_lost")
+    }
+
+    fn count(&self, family: Family, label: &str, value: &str) -> u64 {
+        self.ledger
+            .snapshot()
+            .into_iter()
+            .filter(|(of, labels, _)| *of == family && labels.iter().any(|(name, is)| *name == label && *is == value))
+            .map(|(.., total)| total)
+            .sum()
+    }
+
+    /// The exchanges that ended: the request's target and what became of it.
+    fn outcomes(&self) -> Vec<String> {
+        self.ended
+            .iter()
+            .map(|exchange| {
+                let Request::Http(request) = &*exchange.request;
+                let status = match exchange.response.as_deref() {
+                    Some(Response::Http(response)) => response.status,
+                    None => 0,
+                };
+                let target = String::from_utf8_lossy(request.target()).into_owned();
+                match exchange.outcome {
+                    Outcome::Answered => format!("{target} {status}"),
+                    Outcome::Broken(broken) => format!("{target} {}", broken.name()),
+                }
+            })
+            .collect()
+    }
+}
+
+fn request(number: usize, body: usize) -> Vec<u8> {
+    let mut bytes = format!("POST /{number} HTTP/1.1\r\nContent-Length: {body}\r\n\r\n").into_bytes();
+    bytes.resize(bytes.len() + body, b'.');
+    bytes
+}
+
+/// The status tells the request that it answers.
+fn response(number: usize, body: usize) -> Vec<u8> {
+    let mut bytes = format!("HTTP/1.1 {} OK\r\nContent-Length: {body}\r\n\r\n", 200 + number).into_bytes();
+    bytes.resize(bytes.len() + body, b',');
+    bytes
+}
+
+fn exchange(kernel: &mut Kernel, requests: Direction, number: usize) {
+    kernel.transfer(requests, &request(number, 20));
+    kernel.transfer(requests.opposite(), &response(number, 30));
+}

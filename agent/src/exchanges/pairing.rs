@@ -1,0 +1,244 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Joins the parts of one exchange, by connection and stream.
+//!
+//! In: [`Heard`]. Out: [`ExchangeEvent`]s: every `Began` has exactly one `Ended`.
+//! Does not: know bytes, spans or a clock.
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    rc::Rc,
+};
+
+use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response};
+
+use super::{Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};
+use crate::{
+    connections::{Heard, What},
+    ledger::{Counter, Family, Ledger},
+    moment::Moment,
+};
+
+/// Exchanges that are open at once. Larger: memory where many requests wait for their responses. Smaller: requests past
+/// it make no span.
+const OPEN_EXCHANGES: usize = 131_072;
+
+pub struct Exchanges {
+    open: BTreeMap<(u64, u64), Open>,
+    events: VecDeque<ExchangeEvent>,
+    next_id: u64,
+    limit: usize,
+    counters: Counters,
+}
+
+/// An exchange whose end was not seen.
+struct Open {
+    id: ExchangeId,
+    protocol: Protocol,
+    role: Role,
+    connection: Rc<ConnectionFacts>,
+    request: Rc<Request>,
+    response: Option<Box<Response>>,
+    request_end: Option<(BodyEnd, Moment)>,
+    response_end: Option<(BodyEnd, Moment)>,
+    first: Moment,
+    response_first: Option<Moment>,
+}
+
+impl Exchanges {
+    #[must_use]
+    pub fn new(ledger: &Ledger) -> Self {
+        Self {
+            open: BTreeMap::new(),
+            events: VecDeque::new(),
+            next_id: 0,
+            limit: OPEN_EXCHANGES,
+            counters: Counters::new(ledger),
+        }
+    }
+
+    pub fn handle_heard(&mut self, heard: Heard) {
+        let Heard { connection, protocol, role, what } = heard;
+        match what {
+            What::Message(message) => self.handle_message(connection, protocol, role, message),
+            What::Over(broken, mark) => self.handle_over(connection.id, broken, mark),
+        }
+    }
+
+    pub fn poll_event(&mut self) -> Option<ExchangeEvent> {
+        self.events.pop_front()
+    }
+
+    /// Exchanges that have begun and not ended.
+    #[must_use]
+    pub fn open(&self) -> usize {
+        self.open.len()
+    }
+
+    fn handle_message(
+        &mut self,
+        connection: Rc<ConnectionFacts>,
+        protocol: Protocol,
+        role: Role,
+        message: Message<Moment>,
+    ) {
+        let key = (connection.id, message.stream);
+        let mark = message.mark;
+        let at = Moment { position: mark.position.wrapping_add(message.offset), ..mark };
+        match message.part {
+            Part::RequestHead(request) => self.begin(key, connection, protocol, role, (*request).into(), at),
+            Part::RequestEnd(end) => {
+                if let Some(open) = self.open.get_mut(&key) {
+                    open.request_end.get_or_insert((end, at));
+                    self.end_if_whole(key);
+                }
+            }
+            Part::ResponseHead(response) => {
+                self.counters.messages(protocol).increment();
+                if let Some(open) = self.open.get_mut(&key) {
+                    open.response_first.get_or_insert(at);
+                    open.response = Some(response);
+                }
+            }
+            Part::ResponseEnd(end) => {
+                if let Some(open) = self.open.get_mut(&key) {
+                    open.response_end.get_or_insert((end, at));
+                    self.end_if_whole(key);
+                }
+            }
+            Part::Broken(broken) => {
+                if let Some(open) = self.open.remove(&key) {
+                    self.end_broken(open, broken, at);
+                }
+            }
+        }
+    }
+
+    fn begin(
+        &mut self,
+        key: (u64, u64),
+        connection: Rc<ConnectionFacts>,
+        protocol: Protocol,
+        role: Role,
+        request: Rc<Request>,
+        first: Moment,
+    ) {
+        self.counters.messages(protocol).increment();
+        if self.open.len() >= self.limit {
+            self.counters.table_full(protocol).increment();
+            return;
+        }
+        let id = ExchangeId(self.next_id);
+        self.next_id += 1;
+        self.events.push_back(ExchangeEvent::Began(Began {
+            id,
+            role,
+            connection: Rc::clone(&connection),
+            request: Rc::clone(&request),
+            first,
+        }));
+        let open = Open {
+            id,
+            protocol,
+            role,
+            connection,
+            request,
+            response: None,
+            request_end: None,
+            response_end: None,
+            first,
+            response_first: None,
+        };
+        if let Some(forgotten) = self.open.insert(key, open) {
+            // A parser that numbers two requests alike would break the pairing of `Began` and `Ended`; it does not here.
+            self.end_broken(forgotten, Broken::NotUnderstood, first);
+        }
+    }
+
+    /// Over when both ends were seen: a response may end before its request does.
+    fn end_if_whole(&mut self, key: (u64, u64)) {
+        let whole = |open: &Open| open.request_end.is_some() && open.response_end.is_some();
+        if self.open.get(&key).is_some_and(whole)
+            && let Some(open) = self.open.remove(&key)
+        {
+            self.end(open, Outcome::Answered, None);
+        }
+    }
+
+    fn end_broken(&mut self, open: Open, broken: Broken, at: Moment) {
+        // The response was whole; the rest of the request never came.
+        let answered = open.response_end.is_some();
+        self.counters.incomplete(open.protocol, broken).increment();
+        self.end(open, if answered { Outcome::Answered } else { Outcome::Broken(broken) }, Some((broken, at)));
+    }
+
+    fn end(&mut self, open: Open, outcome: Outcome, broken: Option<(Broken, Moment)>) {
+        let ends = [open.request_end, open.response_end];
+        let bytes_lost =
+            ends.iter().flatten().any(|(end, _)| end.bytes_lost) || matches!(broken, Some((Broken::BytesLost, _)));
+        let last = ends.iter().flatten().map(|(_, at)| *at).chain(broken.map(|(_, at)| at));
+        let last = last.max_by_key(|at| at.time).unwrap_or(open.first);
+        let body_bytes = |end: Option<(BodyEnd, Moment)>| end.and_then(|(end, _)| end.body_bytes);
+        self.counters.exchanges(open.protocol).increment();
+        self.events.push_back(ExchangeEvent::Ended(Box::new(Exchange {
+            id: open.id,
+            protocol: open.protocol,
+            role: open.role,
+            connection: open.connection,
+            request: open.request,
+            response: open.response,
+            outcome,
+            partial: bytes_lost.then_some(Partial::BytesLost),
+            request_body_bytes: body_bytes(open.request_end),
+            response_body_bytes: body_bytes(open.response_end),
+            first: open.first,
+            response_first: open.response_first,
+            last,
+        })));
+    }
+
+    fn handle_over(&mut self, connection: u64, broken: Broken, at: Moment) {
+        while let Some((&key, _)) = self.open.range((connection, 0)..=(connection, u64::MAX)).next() {
+            let open = self.open.remove(&key).expect("the key was just read");
+            self.end_broken(open, broken, at);
+        }
+    }
+}
+
+/// Fetched once; by protocol, and by reason.
+struct Counters {
+    messages: [Counter; Protocol::ALL.len()],
+    exchanges: [Counter; Protocol::ALL.len()],
+    table_full: [Counter; Protocol::ALL.len()],
+    incomplete: [[Counter; Broken::ALL.len()]; Protocol::ALL.len()],
+}
+
+impl Counters {
+    fn new(ledger: &Ledger) -> Self {
+        let by_protocol = |family| Protocol::ALL.map(|it| ledger.counter(family, &[("protocol", it.name())]));
+        let incomplete = |protocol: Protocol, reason| {
+            ledger.counter(Family::ExchangesIncomplete, &[("protocol", protocol.name()), ("reason", reason)])
+        };
+        Self {
+            messages: by_protocol(Family::Messages),
+            exchanges: by_protocol(Family::Exchanges),
+            table_full: Protocol::ALL.map(|protocol| incomplete(protocol, "table_full")),
+            incomplete: Protocol::ALL.map(|protocol| Broken::ALL.map(|broken| incomplete(protocol, broken.name()))),
+        }
+    }
+
+    const fn messages(&self, protocol: Protocol) -> Counter {
+        self.messages[protocol as usize]
+    }
+
+    const fn exchanges(&self, protocol: Protocol) -> Counter {
+        self.exchanges[protocol as usize]
+    }
+
+    const fn table_full(&self, protocol: Protocol) -> Counter {
+        self.table_full[protocol as usize]
+    }
+
+    const fn incomplete(&self, protocol: Protocol, broken: Broken) -> Counter {
+        self.incomplete[protocol as usize][broken as usize]
+    }
+}
