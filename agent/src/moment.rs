@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! When and where something happened: the kernel's clock, the wall clock, threads.
 //!
-//! The two clocks are two types; only `WallClock` turns one into the other.
+//! The two clocks are two types; only [`WallClock`] turns one into the other.
+
+mod wall;
+
+pub use wall::{ClockSource, FixedClocks, SystemClocks, WallClock, WallOffset};
 
 /// Nanoseconds of `CLOCK_MONOTONIC`, as the kernel programs read it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]

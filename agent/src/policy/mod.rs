@@ -3,9 +3,17 @@
 //!
 //! Exporters accept only [`ReleasedSpan`], and only this module can build one.
 
+mod redaction;
+mod sampler;
+
 use std::sync::Arc;
 
-use crate::{enrich::Resource, spans::Span};
+use crate::{
+    config::SamplerConfig,
+    enrich::Resource,
+    ledger::{Counter, Family, Ledger},
+    spans::Span,
+};
 
 /// A span that may leave the machine.
 #[derive(Clone, Debug)]
@@ -26,9 +34,36 @@ impl ReleasedSpan {
     }
 }
 
-// What follows exists in tests only: exporters need released spans, and deciding on release is not theirs to test.
+/// The stage. Tests of exporters make their spans with one that samples everything: there is no other way.
+#[derive(Debug)]
+pub struct Policy {
+    sampler: SamplerConfig,
+    sampled_out: Counter,
+}
 
+impl Policy {
+    #[must_use]
+    pub fn new(sampler: &SamplerConfig, ledger: &Ledger) -> Self {
+        let labels = [("stage", "policy"), ("reason", "sampled_out")];
+        Self { sampler: *sampler, sampled_out: ledger.counter(Family::SpansDropped, &labels) }
+    }
+
+    pub fn release(&mut self, mut span: Span, resource: Arc<Resource>) -> Option<ReleasedSpan> {
+        if !sampler::is_sampled(&self.sampler, &span) {
+            self.sampled_out.increment();
+            return None;
+        }
+        redaction::redact(&mut span);
+        Some(ReleasedSpan { span, resource })
+    }
+}
+
+/// For the tests of exporters, which need released spans: through the policy, as any other.
 #[cfg(test)]
 pub(crate) fn released_for_tests(span: Span, resource: Arc<Resource>) -> ReleasedSpan {
-    ReleasedSpan { span, resource }
+    let mut policy = Policy::new(&SamplerConfig::AlwaysOn, &Ledger::new());
+    policy.release(span, resource).expect("everything is sampled")
 }
+
+#[cfg(test)]
+mod tests;

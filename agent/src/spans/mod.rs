@@ -1,6 +1,410 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Trace: exchanges in, spans out, with ids, certain parents and the attributes of the semantic conventions.
+//!
+//! In: [`ExchangeEvent`]s in about the order in which things happened, and the time. Out: one [`Span`] for every
+//! exchange that ended; where its trace is its parent's, after its parent's.
+//! Does not: sample, redact, or know what process it looks at.
+//!
+//! An exchange that has ended settles for [`SETTLE_NS`], because events of two processes may come in the wrong order.
+//! Then it is decided, or waits until the exchange is decided that it depends on, [`HOLD_NS`] at the longest.
 
+mod context;
+mod http;
+mod identity;
+mod open;
+mod parents;
+mod processes;
 mod span;
+mod target;
 
+use std::{collections::VecDeque, fmt};
+
+use agent_protocols::{Request, Response};
+use rustc_hash::FxHashMap;
+
+pub use context::Context;
+pub use identity::Identities;
+use open::{EndFacts, Lineage, Open, Record};
+use parents::{Ambiguity, Decider, Decision};
+use processes::{Candidates, Process};
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
+
+use crate::{
+    exchanges::{Began, Exchange, ExchangeEvent, ExchangeId, Role},
+    ledger::{Counter, Family, Ledger},
+    moment::{KernelTime, WallClock},
+};
+
+/// How long an exchange waits after its end for what belongs to it. Larger: spans come later. Smaller: the two ends of
+/// an exchange miss each other when their events come in the wrong order.
+const SETTLE_NS: u64 = 30_000_000;
+
+/// How long a decided exchange is remembered after its end: a request that its client gave up on can still be read by
+/// the server from its backlog. Larger: memory. Smaller: such a request is a root.
+const REMEMBER_NS: u64 = 250_000_000;
+
+/// How long a span waits for the exchange that may be its parent. Larger: memory, and spans come later where requests
+/// take long. Smaller: calls of requests that take longer have no parent.
+const HOLD_NS: u64 = 10_000_000_000;
+
+/// Spans that wait for another; past it the oldest is decided as it stands. Larger: memory, 2 KiB each. Smaller: busy
+/// machines lose parents.
+const HELD: usize = 16_384;
+
+/// Processes with open exchanges or a known habit. Larger: memory. Smaller: calls of further processes have no parents.
+const PROCESSES: usize = 4096;
+
+/// The stage. Single-threaded; the caller gives events and time, and takes spans after each.
+pub struct Spans {
+    clock: WallClock,
+    identities: Identities,
+    open: Open,
+    processes: FxHashMap<u32, Process>,
+    /// Requests being served that carried a context, so that a call that passes it on is known.
+    serving_context: FxHashMap<(u32, TraceId, SpanId), ServingContext>,
+    now: KernelTime,
+    settling: VecDeque<(KernelTime, ExchangeId)>,
+    /// Those that wait, and some that no longer do.
+    held: VecDeque<(KernelTime, ExchangeId)>,
+    waiting: usize,
+    remembered: VecDeque<(KernelTime, ExchangeId)>,
+    ready: VecDeque<Span>,
+    spans: Counter,
+    ambiguous: [Counter; Ambiguity::ALL.len()],
+}
+
+/// The requests of one process that carry the same context.
+struct ServingContext {
+    /// The only one's first byte and span; absent where there have been several.
+    only: Option<(KernelTime, SpanId)>,
+    requests: u32,
+}
+
+impl fmt::Debug for Spans {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_struct("Spans").field("open", &self.open.len()).field("held", &self.held.len()).finish()
+    }
+}
+
+impl Spans {
+    #[must_use]
+    pub fn new(ledger: &Ledger, clock: WallClock) -> Self {
+        Self::with(ledger, clock, Identities::new(), open::RECORDS)
+    }
+
+    /// With ids and a size of the test's choosing.
+    #[must_use]
+    pub fn with(ledger: &Ledger, clock: WallClock, identities: Identities, records: usize) -> Self {
+        Self {
+            clock,
+            identities,
+            open: Open::new(records),
+            processes: FxHashMap::default(),
+            serving_context: FxHashMap::default(),
+            now: KernelTime::default(),
+            settling: VecDeque::new(),
+            held: VecDeque::new(),
+            waiting: 0,
+            remembered: VecDeque::new(),
+            ready: VecDeque::new(),
+            spans: ledger.counter(Family::Spans, &[]),
+            ambiguous: Ambiguity::ALL
+                .map(|reason| ledger.counter(Family::ParentsAmbiguous, &[("reason", reason.name())])),
+        }
+    }
+
+    pub fn handle_event(&mut self, event: ExchangeEvent) {
+        match event {
+            ExchangeEvent::Began(began) => self.handle_began(&began),
+            ExchangeEvent::Ended(exchange) => self.handle_ended(exchange),
+        }
+    }
+
+    /// The kernel's clock has come this far, and all events from before have been handled.
+    pub fn handle_time(&mut self, now: KernelTime) {
+        self.now = self.now.max(now);
+        while let Some(id) = pop_due(&mut self.settling, self.now, SETTLE_NS) {
+            self.settle(id);
+        }
+        while self.waiting > HELD
+            && let Some((_, id)) = self.held.pop_front()
+        {
+            self.force(id);
+        }
+        while let Some(id) = pop_due(&mut self.held, self.now, HOLD_NS) {
+            self.force(id);
+        }
+        while let Some(id) = pop_due(&mut self.remembered, self.now, REMEMBER_NS) {
+            self.open.remove(id);
+        }
+    }
+
+    /// Another program runs under this process id, or none.
+    pub fn handle_process_replaced(&mut self, tgid: u32) {
+        if let Some(process) = self.processes.get_mut(&tgid) {
+            process.forget_habit();
+            if process.is_idle() {
+                self.processes.remove(&tgid);
+            }
+        }
+    }
+
+    /// No more events will come: every exchange that has ended becomes a span now.
+    pub fn finish(&mut self) {
+        while let Some((_, id)) = self.settling.pop_front() {
+            self.settle(id);
+        }
+        while let Some((_, id)) = self.held.pop_front() {
+            self.force(id);
+        }
+    }
+
+    /// Call it until it gives nothing, after each event and each time.
+    pub fn poll_span(&mut self) -> Option<Span> {
+        self.ready.pop_front()
+    }
+
+    fn handle_began(&mut self, began: &Began) {
+        if !self.open.has_room() {
+            return;
+        }
+        let Request::Http(request) = &*began.request;
+        let record = Record::new(began, self.identities.span_id(), Context::of(request));
+        self.index_process(began.id, record);
+        self.join_ends(began.id);
+    }
+
+    /// Puts the exchange into the table, and beside the others of its process.
+    fn index_process(&mut self, id: ExchangeId, mut record: Record) {
+        let tgid = record.thread.tgid;
+        let carried = record.carried().map(|(trace, span)| (tgid, trace, span));
+        let (role, first, thread, connection) = (record.role, record.first, record.thread, record.connection);
+        if let (Role::Client, Some(carried)) = (role, carried) {
+            let only = self.serving_context.get(&carried).and_then(|serving| serving.only);
+            record.passed_on_by = only.filter(|(began, _)| *began < first).map(|(_, span_id)| span_id);
+        }
+        if let (Role::Server, Some(carried)) = (role, carried) {
+            let only = Some((first, record.span_id));
+            let several = self.serving_context.entry(carried).and_modify(|serving| serving.only = None);
+            several.or_insert(ServingContext { only, requests: 0 }).requests += 1;
+        }
+        if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
+            self.processes.retain(|_, process| !process.is_idle());
+        }
+        let process = match self.processes.len() {
+            PROCESSES.. => self.processes.get_mut(&tgid),
+            _ => Some(self.processes.entry(tgid).or_default()),
+        };
+        match (role, process) {
+            (Role::Client, process) => {
+                record.candidates =
+                    process.map_or_else(Candidates::default, |process| process.handle_call(id, first, thread.tid));
+            }
+            (Role::Server, Some(process)) => {
+                for call in process.handle_request(id, first, thread.tid, connection) {
+                    if let Some(call) = self.open.get_mut(call) {
+                        call.candidates.in_process = call.candidates.in_process.and(id);
+                    }
+                }
+            }
+            (Role::Server, None) => {}
+        }
+        self.open.insert(id, record);
+    }
+
+    /// Joins the exchange with the same one seen at its other end, where that is known by now.
+    fn join_ends(&mut self, id: ExchangeId) {
+        let Some(record) = self.open.get(id) else { return };
+        let Some(other_id) = self.open.at_other_end(record) else { return };
+        let Some(other) = self.open.get(other_id) else { return };
+        let (call_id, call, request_id, request) = match record.role {
+            Role::Client => (id, record, other_id, other),
+            Role::Server => (other_id, other, id, record),
+        };
+        let over_before = |one: &Record, two: &Record| one.end.is_some_and(|end| end.last < two.first);
+        // An address can be used again: the two must have been open together, and the latest call is meant.
+        let was_joined_later =
+            request.other_end.and_then(|id| self.open.get(id)).is_some_and(|old| old.first > call.first);
+        let is_too_late = request.lineage.is_some() || (call.lineage.is_some() && call.first > request.first);
+        if over_before(call, request) || over_before(request, call) || was_joined_later || is_too_late {
+            return;
+        }
+        let first = call.first.min(request.first);
+        if let Some(request) = self.open.get_mut(request_id) {
+            request.other_end = Some(call_id);
+        }
+        if let Some(call) = self.open.get_mut(call_id) {
+            call.other_end = Some(request_id);
+            self.correct_first(call_id, first);
+        }
+    }
+
+    /// A call was sent before it was received, whatever its own record says (the moment of entry can be missing): what
+    /// caused it must lie before both.
+    fn correct_first(&mut self, call_id: ExchangeId, first: KernelTime) {
+        let Some(call) = self.open.get_mut(call_id).filter(|call| call.first > first) else { return };
+        let Some(process) = self.processes.get_mut(&call.thread.tgid) else { return };
+        process.handle_call_decided(call_id, call.first);
+        call.first = first;
+        call.candidates = process.handle_call(call_id, first, call.thread.tid);
+    }
+
+    fn handle_ended(&mut self, exchange: Box<Exchange>) {
+        let (id, end) = (exchange.id, EndFacts::of(&exchange));
+        let Some(record) = self.open.get_mut(id) else { return self.release_unknown(&exchange) };
+        record.end = Some(end);
+        record.exchange = Some(exchange);
+        let answering_tid = end.answering_thread.map(|thread| thread.tid);
+        let carried = record.carried();
+        let (role, thread, first) = (record.role, record.thread, record.first);
+        if let Some(process) = self.processes.get_mut(&thread.tgid) {
+            match role {
+                Role::Server => process.handle_request_end(id, first, end.last, thread.tid, answering_tid),
+                Role::Client => process.handle_call_end(thread.tid, answering_tid),
+            }
+        }
+        if let (Role::Server, Some((trace, span))) = (role, carried) {
+            let key = (thread.tgid, trace, span);
+            if let Some(serving) = self.serving_context.get_mut(&key) {
+                serving.requests -= 1;
+                if serving.requests == 0 {
+                    self.serving_context.remove(&key);
+                }
+            }
+        }
+        self.settling.push_back((end.last, id));
+    }
+
+    /// The end of an exchange for which the table had no room: what it carried still counts.
+    fn release_unknown(&mut self, exchange: &Exchange) {
+        let Request::Http(request) = &*exchange.request;
+        let context = Context::of(request);
+        let carried = context.as_ref().and_then(|context| Some((context, context.parent?)));
+        let lineage = match carried {
+            Some((context, (trace_id, span_id))) => parents::remote(context, trace_id, span_id, true),
+            None => {
+                self.ambiguous[Ambiguity::TableFull as usize].increment();
+                parents::root(context.as_ref(), &mut self.identities)
+            }
+        };
+        let span_id = self.identities.span_id();
+        self.release(exchange, span_id, lineage);
+    }
+
+    fn settle(&mut self, id: ExchangeId) {
+        if let Some(record) = self.open.get_mut(id) {
+            record.settled = true;
+            self.decide(id, false);
+        }
+    }
+
+    /// Whatever this one still waits for will not be waited for any longer. A request waits for its call, and a forced
+    /// call waits for nothing.
+    fn force(&mut self, id: ExchangeId) {
+        let undecided = self.open.get(id).filter(|record| record.lineage.is_none() && record.role == Role::Server);
+        if let Some(call) = undecided.and_then(|record| record.other_end) {
+            self.decide(call, true);
+        }
+        self.decide(id, true);
+    }
+
+    /// Decides this exchange if it can be decided, and then those that waited for it.
+    fn decide(&mut self, id: ExchangeId, force: bool) {
+        let mut work = vec![(id, force)];
+        while let Some((id, force)) = work.pop() {
+            if let Some(waiters) = self.decide_one(id, force) {
+                work.extend(waiters.into_iter().map(|waiter| (waiter, false)));
+            }
+        }
+    }
+
+    /// Gives those that waited for it, if it is decided now.
+    fn decide_one(&mut self, id: ExchangeId, force: bool) -> Option<Vec<ExchangeId>> {
+        let record = self.open.get(id)?;
+        let tgid = record.thread.tgid;
+        if record.lineage.is_none() {
+            let mut decider = Decider { open: &self.open, identities: &mut self.identities, force };
+            let (decision, ambiguity) = match record.role {
+                Role::Server => (decider.request(record), None),
+                Role::Client => decider.call(record, self.processes.get_mut(&tgid)),
+            };
+            if let Some(ambiguity) = ambiguity {
+                self.ambiguous[ambiguity as usize].increment();
+            }
+            match decision {
+                Decision::Wait(other) => {
+                    self.wait(id, other);
+                    return None;
+                }
+                Decision::Given(lineage) => self.open.get_mut(id)?.lineage = Some(lineage),
+            }
+            if let Some(process) = self.processes.get_mut(&tgid) {
+                let record = self.open.get(id)?;
+                process.handle_call_decided(id, record.first);
+            }
+        }
+        let record = self.open.get_mut(id)?;
+        let waiters = std::mem::take(&mut record.waiters);
+        if record.settled
+            && let Some((exchange, lineage)) = record.exchange.take().zip(record.lineage.clone())
+        {
+            let span_id = record.span_id;
+            self.waiting -= usize::from(record.held);
+            self.remembered.push_back((exchange.last.time, id));
+            self.release(&exchange, span_id, lineage);
+        }
+        Some(waiters)
+    }
+
+    fn wait(&mut self, id: ExchangeId, other: ExchangeId) {
+        if let Some(record) = self.open.get_mut(other) {
+            record.waiters.push(id);
+        }
+        let Some(record) = self.open.get_mut(id).filter(|record| record.settled && !record.held) else { return };
+        let Some(end) = record.end else { return };
+        record.held = true;
+        self.waiting += 1;
+        if self.held.len() >= 4 * HELD {
+            self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.exchange.is_some()));
+        }
+        self.held.push_back((end.last, id));
+    }
+
+    fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
+        let Request::Http(request) = &*exchange.request;
+        let response = exchange.response.as_deref().map(|Response::Http(response)| response);
+        let description = http::describe(exchange, request, response);
+        let offset = self.clock.offset(self.now);
+        self.spans.increment();
+        self.ready.push_back(Span {
+            trace_id: lineage.trace_id,
+            span_id,
+            parent: lineage.parent,
+            parent_is_remote: lineage.parent_is_remote,
+            trace_state: lineage.trace_state,
+            sampled: lineage.sampled,
+            kind: match exchange.role {
+                Role::Server => Kind::Server,
+                Role::Client => Kind::Client,
+            },
+            name: description.name,
+            start: offset.wall(exchange.first.time),
+            end: offset.wall(exchange.last.time.max(exchange.first.time)),
+            attributes: description.attributes,
+            status: description.status,
+            tgid: exchange.first.thread.tgid,
+        });
+    }
+}
+
+/// The next of a queue in the order of time, if its time is over.
+fn pop_due(queue: &mut VecDeque<(KernelTime, ExchangeId)>, now: KernelTime, wait_ns: u64) -> Option<ExchangeId> {
+    let (since, id) = *queue.front()?;
+    (since.0.saturating_add(wait_ns) <= now.0).then(|| {
+        queue.pop_front();
+        id
+    })
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The table of exchanges that are open, wait for their span, or ended a moment ago.
+//!
+//! In: the begin and the end of exchanges. Out: what is known of one, by its id.
+//! Does not: decide parents. An exchange that finds the table full gets its span all the same, without a parent of
+//! Onlooker's making, and is counted.
+
+use rustc_hash::FxHashMap;
+
+use super::{Context, Sampled, SpanId, TraceId, processes::Candidates};
+use crate::{
+    exchanges::{Began, ConnectionFacts, Endpoint, Exchange, ExchangeId, Role},
+    moment::{KernelTime, Moment, Thread},
+};
+
+/// Exchanges in the table. Larger: memory, 300 bytes each when in use. Smaller: machines with many slow requests get
+/// spans without parents.
+pub const RECORDS: usize = 65_536;
+
+/// An exchange, from its request's head to a moment after its span.
+#[derive(Debug)]
+pub struct Record {
+    pub role: Role,
+    pub thread: Thread,
+    pub connection: u64,
+    /// The request's first byte; what caused the request lies before it.
+    pub first: KernelTime,
+    pub span_id: SpanId,
+    pub context: Option<Box<Context>>,
+    pub ends: EndsKey,
+    /// The same exchange, seen from its other end.
+    pub other_end: Option<ExchangeId>,
+    /// Of a call: the requests that may have caused it.
+    pub candidates: Candidates,
+    /// Of a call that carries the context of a request being served here: that request's span.
+    pub passed_on_by: Option<SpanId>,
+    pub end: Option<EndFacts>,
+    /// There from the end until the span is built.
+    pub exchange: Option<Box<Exchange>>,
+    /// Nothing more that matters to its parent can arrive.
+    pub settled: bool,
+    /// It waits for another exchange, with its span's parts in memory.
+    pub held: bool,
+    pub lineage: Option<Lineage>,
+    /// Exchanges that are decided as soon as this one is.
+    pub waiters: Vec<ExchangeId>,
+}
+
+impl Record {
+    pub fn new(began: &Began, span_id: SpanId, context: Option<Context>) -> Self {
+        Self {
+            role: began.role,
+            thread: began.first.thread,
+            connection: began.connection.id,
+            first: began.first.time,
+            span_id,
+            context: context.map(Box::new),
+            ends: EndsKey::new(began.role, &began.connection, began.first.position),
+            other_end: None,
+            candidates: Candidates::default(),
+            passed_on_by: None,
+            end: None,
+            exchange: None,
+            settled: false,
+            held: false,
+            lineage: None,
+            waiters: Vec::new(),
+        }
+    }
+
+    /// The trace and the span that the request named as its parent.
+    pub fn carried(&self) -> Option<(TraceId, SpanId)> {
+        self.context.as_ref()?.parent
+    }
+}
+
+/// What parents are judged by, kept when the exchange itself has become a span.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct EndFacts {
+    /// The response's first byte; without a response the end.
+    pub answered: KernelTime,
+    /// Absent without a response.
+    pub answering_thread: Option<Thread>,
+    pub last: KernelTime,
+}
+
+impl EndFacts {
+    pub fn of(exchange: &Exchange) -> Self {
+        let Moment { time: last, .. } = exchange.last;
+        Self {
+            answered: exchange.response_first.map_or(last, |first| first.time),
+            answering_thread: exchange.response_first.map(|first| first.thread),
+            last,
+        }
+    }
+}
+
+/// Which trace a span belongs to, and where in it. Once given it never changes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lineage {
+    pub trace_id: TraceId,
+    pub parent: Option<SpanId>,
+    pub parent_is_remote: bool,
+    pub sampled: Sampled,
+    pub trace_state: Option<String>,
+}
+
+/// What both ends of one exchange agree on: the client's address and the TCP sequence number of the request's first
+/// byte. The server's address is no part of it: behind an address translation (a Kubernetes service, a published port)
+/// the two ends know different ones.
+///
+/// Bias: with a translated client address the ends do not meet, and the server's span is a root.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct EndsKey {
+    client: Endpoint,
+    position: u32,
+    /// Every network namespace has its own loopback; elsewhere 0, because the ends may lie in two.
+    namespace: u32,
+}
+
+impl EndsKey {
+    fn new(role: Role, connection: &ConnectionFacts, position: u32) -> Self {
+        let client = match role {
+            Role::Server => connection.remote,
+            Role::Client => connection.local,
+        };
+        let is_loopback = client.address().is_some_and(|address| address.is_loopback());
+        Self { client, position, namespace: if is_loopback { connection.network_namespace } else { 0 } }
+    }
+}
+
+/// The table, and the index by which the two ends of an exchange find each other.
+#[derive(Debug)]
+pub struct Open {
+    limit: usize,
+    records: FxHashMap<ExchangeId, Record>,
+    by_ends: FxHashMap<(Role, EndsKey), ExchangeId>,
+}
+
+impl Open {
+    pub fn new(limit: usize) -> Self {
+        Self { limit, records: FxHashMap::default(), by_ends: FxHashMap::default() }
+    }
+
+    pub fn has_room(&self) -> bool {
+        self.records.len() < self.limit
+    }
+
+    pub fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    pub fn insert(&mut self, id: ExchangeId, record: Record) {
+        self.by_ends.insert((record.role, record.ends), id);
+        self.records.insert(id, record);
+    }
+
+    pub fn get(&self, id: ExchangeId) -> Option<&Record> {
+        self.records.get(&id)
+    }
+
+    pub fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Record> {
+        self.records.get_mut(&id)
+    }
+
+    pub fn remove(&mut self, id: ExchangeId) {
+        if let Some(record) = self.records.remove(&id)
+            && self.by_ends.get(&(record.role, record.ends)) == Some(&id)
+        {
+            self.by_ends.remove(&(record.role, record.ends));
+        }
+    }
+
+    /// The latest exchange that began at the other end under the same key.
+    pub fn at_other_end(&self, record: &Record) -> Option<ExchangeId> {
+        let other = match record.role {
+            Role::Server => Role::Client,
+            Role::Client => Role::Server,
+        };
+        self.by_ends.get(&(other, record.ends)).copied()
+    }
+}
