@@ -25,3 +25,9 @@ impl ReleasedSpan {
         &self.resource
     }
 }
+
+/// For the tests of the exporters, which need spans that were released without caring by which policy.
+#[cfg(test)]
+pub(crate) fn released_for_tests(span: Span, resource: Arc<Resource>) -> ReleasedSpan {
+    ReleasedSpan { span, resource }
+}
