@@ -1,0 +1,115 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! A span or a resource in, its OTLP protobuf bytes out, at the end of a buffer. It decides nothing and sends nothing.
+//!
+//! Field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1`.
+
+use super::wire::{Field, Writer};
+use crate::{
+    enrich::Resource,
+    spans::{Attribute, Kind, Span, Status, Value},
+};
+
+/// The version of the semantic conventions that the attributes follow.
+pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
+
+/// The bit of W3C trace flags; every released span was sampled in, whoever decided it.
+const SAMPLED: u32 = 0x01;
+/// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.
+const HAS_IS_REMOTE: u32 = 0x100;
+/// `SPAN_FLAGS_CONTEXT_IS_REMOTE_MASK`
+const IS_REMOTE: u32 = 0x200;
+
+const RESOURCE_SPANS_RESOURCE: Field = Field::new(1);
+const RESOURCE_ATTRIBUTES: Field = Field::new(1);
+const SCOPE_SPANS_SPANS: Field = Field::new(2);
+
+/// Appends the span as one entry of `ScopeSpans.spans`, tag and length included, so that entries need only stand one
+/// after the other.
+pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
+    const TRACE_ID: Field = Field::new(1);
+    const SPAN_ID: Field = Field::new(2);
+    const TRACE_STATE: Field = Field::new(3);
+    const PARENT_SPAN_ID: Field = Field::new(4);
+    const NAME: Field = Field::new(5);
+    const KIND: Field = Field::new(6);
+    const START_TIME_UNIX_NANO: Field = Field::new(7);
+    const END_TIME_UNIX_NANO: Field = Field::new(8);
+    const ATTRIBUTES: Field = Field::new(9);
+    const STATUS: Field = Field::new(15);
+    const STATUS_CODE: Field = Field::new(3);
+    const STATUS_CODE_ERROR: u64 = 2;
+
+    Writer(out).message(SCOPE_SPANS_SPANS, |out| {
+        out.bytes(TRACE_ID, &span.trace_id.0);
+        out.bytes(SPAN_ID, &span.span_id.0);
+        if let Some(state) = &span.trace_state {
+            out.text(TRACE_STATE, state);
+        }
+        if let Some(parent) = &span.parent {
+            out.bytes(PARENT_SPAN_ID, &parent.0);
+        }
+        out.text(NAME, &span.name);
+        out.varint(KIND, kind_number(span.kind));
+        out.fixed64(START_TIME_UNIX_NANO, span.start.0);
+        out.fixed64(END_TIME_UNIX_NANO, span.end.0);
+        for attribute in &span.attributes {
+            encode_attribute(ATTRIBUTES, attribute, out);
+        }
+        if span.status == Status::Error {
+            out.message(STATUS, |status| status.varint(STATUS_CODE, STATUS_CODE_ERROR));
+        }
+        flags(span, out);
+    });
+}
+
+/// `flags` is field 16, whose tag takes two bytes: the only such field of OTLP that is written here.
+fn flags(span: &Span, out: &mut Writer<'_>) {
+    const FLAGS_FIXED32_TAG: [u8; 2] = [0x85, 0x01];
+    let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
+    out.0.extend_from_slice(&FLAGS_FIXED32_TAG);
+    out.0.extend_from_slice(&(SAMPLED | HAS_IS_REMOTE | remote).to_le_bytes());
+}
+
+const fn kind_number(kind: Kind) -> u64 {
+    match kind {
+        Kind::Server => 2,
+        Kind::Client => 3,
+    }
+}
+
+/// Appends the resource as `ResourceSpans.resource`, tag and length included.
+pub fn encode_resource(resource: &Resource, out: &mut Vec<u8>) {
+    Writer(out).message(RESOURCE_SPANS_RESOURCE, |out| {
+        for attribute in &resource.attributes {
+            encode_attribute(RESOURCE_ATTRIBUTES, attribute, out);
+        }
+    });
+}
+
+fn encode_attribute(field: Field, attribute: &Attribute, out: &mut Writer<'_>) {
+    const KEY: Field = Field::new(1);
+    const VALUE: Field = Field::new(2);
+    out.message(field, |out| {
+        out.text(KEY, attribute.key);
+        out.message(VALUE, |out| encode_value(&attribute.value, out));
+    });
+}
+
+fn encode_value(value: &Value, out: &mut Writer<'_>) {
+    const STRING: Field = Field::new(1);
+    const BOOL: Field = Field::new(2);
+    const INT: Field = Field::new(3);
+    const ARRAY: Field = Field::new(5);
+    const ARRAY_VALUES: Field = Field::new(1);
+    match value {
+        Value::Text(text) => out.text(STRING, text),
+        Value::Boolean(value) => out.varint(BOOL, u64::from(*value)),
+        // int64 on the wire is its two's complement in 64 bits.
+        Value::Integer(value) => out.varint(INT, value.cast_unsigned()),
+        Value::Texts(texts) => out.message(ARRAY, |array| {
+            for text in texts {
+                array.message(ARRAY_VALUES, |value| value.text(STRING, text));
+            }
+        }),
+    }
+}

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Protobuf, written: fields in, bytes at the end of a buffer out. It knows no message of OTLP.
+//!
+//! Written by hand because the generated types own their strings: filling one per span costs an allocation per
+//! attribute, only to be copied once more into the request. Reading, where the bytes are a stranger's, is left to prost.
+
+/// Field of a message, as its `.proto` file numbers it. Below 16, so that a tag is one byte.
+#[derive(Clone, Copy, Debug)]
+pub struct Field(u8);
+
+impl Field {
+    /// # Panics
+    /// Where the number does not fit a tag of one byte; fields are constants, so that the compiler says so.
+    #[must_use]
+    pub const fn new(number: u8) -> Self {
+        assert!(number > 0 && number < 16, "a tag of one byte");
+        Self(number)
+    }
+
+    /// The tag of this field when it is length-delimited.
+    #[must_use]
+    pub const fn delimited_tag(self) -> u8 {
+        (self.0 << 3) | DELIMITED
+    }
+}
+
+const VARINT: u8 = 0;
+const FIXED64: u8 = 1;
+const DELIMITED: u8 = 2;
+const FIXED32: u8 = 5;
+
+/// Appends fields; defaults are written where asked, which every reader accepts.
+pub struct Writer<'buffer>(pub &'buffer mut Vec<u8>);
+
+impl Writer<'_> {
+    pub fn varint(&mut self, field: Field, value: u64) {
+        self.0.push((field.0 << 3) | VARINT);
+        push_varint(self.0, value);
+    }
+
+    pub fn fixed64(&mut self, field: Field, value: u64) {
+        self.0.push((field.0 << 3) | FIXED64);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub fn fixed32(&mut self, field: Field, value: u32) {
+        self.0.push((field.0 << 3) | FIXED32);
+        self.0.extend_from_slice(&value.to_le_bytes());
+    }
+
+    pub fn bytes(&mut self, field: Field, value: &[u8]) {
+        self.0.push(field.delimited_tag());
+        push_varint(self.0, value.len() as u64);
+        self.0.extend_from_slice(value);
+    }
+
+    pub fn text(&mut self, field: Field, value: &str) {
+        self.bytes(field, value.as_bytes());
+    }
+
+    /// A message inside this one. Its length stands before it and is known after it: one byte is kept free, and a
+    /// message of 128 bytes or more is moved up by what the length needs beyond that.
+    pub fn message(&mut self, field: Field, fill: impl FnOnce(&mut Writer<'_>)) {
+        self.0.push(field.delimited_tag());
+        let at = self.0.len();
+        self.0.push(0);
+        fill(&mut Writer(self.0));
+        let length = self.0.len() - at - 1;
+        if let Ok(short @ 0..0x80) = u8::try_from(length) {
+            self.0[at] = short;
+            return;
+        }
+        let mut prefix = [0; MAX_VARINT_BYTES];
+        let prefix = varint(&mut prefix, length as u64);
+        self.0.resize(self.0.len() + prefix.len() - 1, 0);
+        self.0.copy_within(at + 1..=at + length, at + prefix.len());
+        self.0[at..at + prefix.len()].copy_from_slice(prefix);
+    }
+}
+
+/// Seven bits a byte: 64 bits need ten.
+const MAX_VARINT_BYTES: usize = 10;
+
+fn varint(buffer: &mut [u8; MAX_VARINT_BYTES], mut value: u64) -> &[u8] {
+    let mut length = 0;
+    while value >= 0x80 {
+        buffer[length] = value as u8 | 0x80;
+        value >>= 7;
+        length += 1;
+    }
+    buffer[length] = value as u8;
+    &buffer[..=length]
+}
+
+pub fn push_varint(out: &mut Vec<u8>, value: u64) {
+    if value < 0x80 {
+        out.push(value as u8);
+    } else {
+        out.extend_from_slice(varint(&mut [0; MAX_VARINT_BYTES], value));
+    }
+}
+
+/// Bytes that `value` takes as a varint.
+#[must_use]
+pub const fn varint_len(value: usize) -> usize {
+    let bits = (usize::BITS - (value | 1).leading_zeros()) as usize;
+    bits.div_ceil(7)
+}
+
+#[cfg(test)]
+mod tests {
+    use prost::encoding::{decode_varint, encoded_len_varint};
+
+    use super::*;
+
+    #[test]
+    fn varints_are_read_back_by_prost() {
+        for shift in 0..64 {
+            for value in [(1_u64 << shift) - 1, 1 << shift, u64::MAX >> shift] {
+                let mut bytes = Vec::new();
+                push_varint(&mut bytes, value);
+                assert_eq!(decode_varint(&mut bytes.as_slice()), Ok(value));
+                assert_eq!(bytes.len(), encoded_len_varint(value));
+                assert_eq!(varint_len(value as usize), bytes.len());
+            }
+        }
+    }
+
+    #[test]
+    fn a_nested_message_has_its_length_before_it_at_every_size() {
+        const INNER: Field = Field::new(1);
+        for size in [0, 1, 125, 126, 127, 128, 16_380, 16_384, 70_000] {
+            let text = "x".repeat(size);
+            let mut bytes = vec![9];
+            Writer(&mut bytes).message(INNER, |inner| inner.message(INNER, |inner| inner.text(INNER, &text)));
+            let mut rest = &bytes[1..];
+            for _ in 0..3 {
+                assert_eq!(rest[0], INNER.delimited_tag());
+                rest = &rest[1..];
+                assert_eq!(decode_varint(&mut rest), Ok(rest.len() as u64), "of {size}");
+            }
+            assert_eq!(rest, text.as_bytes());
+        }
+    }
+}
