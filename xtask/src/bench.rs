@@ -10,7 +10,7 @@ use crate::{
 };
 
 pub fn parse() -> Result<()> {
-    run_step(&mut cargo(["bench", "--package", "agent-protocols"]))
+    run_step(&mut cargo(["bench", "--package", "agent-protocols", "--bench", "parse"]))
 }
 
 /// The measuring itself is `tests/bench/load.rs`: it shares the load generator with the tests.

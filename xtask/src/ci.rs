@@ -95,7 +95,9 @@ fn clippy_kernel() -> Result<Outcome> {
             // Apart: the bootstrap variable would make the other folder's builds stale.
             .arg(target().join("kernel-clippy"))
             .args(["--", "-D", "warnings"])
-            .env("RUSTC_BOOTSTRAP", "1"),
+            .env("RUSTC_BOOTSTRAP", "1")
+            // As agent/build.rs says it: which registers the arguments of a call are in.
+            .env("CARGO_TARGET_BPFEL_UNKNOWN_NONE_RUSTFLAGS", "--cfg=bpf_target_arch=\"x86_64\""),
     ))
 }
 

@@ -37,6 +37,7 @@ const RULES: &[Rule] = &[
     text::lints_are_expected_not_allowed,
     text::paths_of_one_machine_stay_there,
     text::packages_take_the_lints_of_the_workspace,
+    text::documents_name_what_is_there,
     architecture::parsers_are_pure,
     architecture::the_kernel_side_knows_no_protocol,
     architecture::aya_stays_in_capture,

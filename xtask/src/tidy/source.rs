@@ -24,7 +24,7 @@ impl Source {
         let is_rust = path.ends_with(".rs");
         let code = if is_rust { code_only(&text) } else { String::new() };
         let is_test = path.starts_with("tests/")
-            || path.ends_with("/tests.rs")
+            || path.ends_with("tests.rs")
             || ["/tests/", "/benches/", "/fuzz/"].iter().any(|folder| path.contains(folder));
         let tests_from = match code.lines().position(|line| line.trim_start().starts_with("#[cfg(test)]")) {
             _ if is_test => 0,

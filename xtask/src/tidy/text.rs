@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Rules about files as such: how they begin, how long they are, what they are called and what may not stay in them.
 
-use std::env;
+use std::{env, path::Path};
 
 use super::{Problem, Source};
 use crate::workspace::root;
@@ -109,6 +109,34 @@ pub fn packages_take_the_lints_of_the_workspace(source: &Source) -> Vec<Problem>
     vec![Problem::at(source, 0, "the package does not say `[lints] workspace = true`")]
 }
 
+/// A path in a document, in backquotes or as a link, leads somewhere. Decisions are let be: they tell of the past.
+pub fn documents_name_what_is_there(source: &Source) -> Vec<Problem> {
+    if !source.path.ends_with(".md") || source.path.starts_with("docs/adr/") {
+        return Vec::new();
+    }
+    let folder = root().join(&source.path).parent().map(Path::to_path_buf).unwrap_or_default();
+    let mut problems = Vec::new();
+    for (number, line) in source.text.lines().enumerate() {
+        let quoted =
+            line.split('`').skip(1).step_by(2).filter(|text| is_path(text)).map(|path| (path, root().join(path)));
+        let linked = line.split("](").skip(1).filter_map(|rest| Some(rest.split_once(')')?.0));
+        let linked =
+            linked.filter(|link| !link.contains(':') && !link.starts_with('#')).map(|link| (link, folder.join(link)));
+        for (name, _) in quoted.chain(linked).filter(|(_, path)| !path.exists()) {
+            problems.push(Problem::at(source, number, format!("{name} is not there")));
+        }
+    }
+    problems
+}
+
+/// Paths begin with a folder of the checkout; other words with a slash in them do not.
+fn is_path(text: &str) -> bool {
+    let is_plain = text.chars().all(|character| character.is_ascii_alphanumeric() || "/._-".contains(character));
+    let first = text.split_once('/').map(|(first, _)| first);
+    // Built, not tracked.
+    is_plain && first.is_some_and(|first| !first.is_empty() && first != "target" && root().join(first).is_dir())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -141,6 +169,18 @@ mod tests {
         check(nothing_is_left_over, "a.rs", "// TODO: later\n", 1);
         check(nothing_is_left_over, "a.rs", "#[ignore]\nfn t() {}\n", 1);
         check(lints_are_expected_not_allowed, "a.rs", "#[allow(dead_code)]\n", 1);
+    }
+
+    #[test]
+    fn documents() {
+        check(
+            documents_name_what_is_there,
+            "x.md",
+            "`xtask/src/main.rs`, `http/protobuf`, [it](Cargo.toml), [web](http://x)",
+            0,
+        );
+        check(documents_name_what_is_there, "x.md", "`xtask/src/absent.rs` and [it](absent.md)", 2);
+        check(documents_name_what_is_there, "docs/x.md", "[up](../Cargo.toml)", 0);
     }
 
     #[test]
