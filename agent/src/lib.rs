@@ -21,5 +21,6 @@ mod printing;
 pub mod replay;
 pub mod run;
 mod services;
+mod situation;
 pub mod spans;
 pub mod targets;

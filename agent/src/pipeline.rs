@@ -8,7 +8,7 @@ use agent_common::records::{ProcessChange, ProcessRecord};
 
 use crate::{
     capture::KernelEvent,
-    connections::{Connections, Limits},
+    connections::{Connections, Limits, Uninteresting},
     enrich::Enrich,
     exchanges::Exchanges,
     export::Outputs,
@@ -27,6 +27,7 @@ pub struct Pipeline {
     policy: Policy,
     outputs: Outputs,
     records: Counter,
+    unfinished: Counter,
     spans_seen: u64,
 }
 
@@ -41,6 +42,7 @@ impl Pipeline {
             policy,
             outputs,
             records: ledger.counter(Family::KernelRecords, &[]),
+            unfinished: ledger.counter(Family::ExchangesIncomplete, &[("reason", "watching_stopped")]),
             spans_seen: 0,
         }
     }
@@ -74,13 +76,25 @@ impl Pipeline {
         self.connections.handle_time(now);
         self.drain_messages();
         self.spans.handle_time(now);
-        self.enrich.handle_time(now);
         self.drain();
     }
 
-    /// A connection that the kernel need not copy from any more: its number.
-    pub fn poll_uninteresting(&mut self) -> Option<u64> {
+    /// A connection that the kernel need not copy from any more.
+    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
         self.connections.poll_uninteresting()
+    }
+
+    /// Tells a person something between the waterfalls.
+    pub fn tell(&self, text: String) {
+        if let Some(stdout) = &self.outputs.stdout {
+            stdout.handle_text(text);
+        }
+    }
+
+    /// Bytes of watched processes have come.
+    #[must_use]
+    pub fn has_seen_bytes(&self) -> bool {
+        !self.connections.is_empty()
     }
 
     /// Spans built so far.
@@ -89,11 +103,12 @@ impl Pipeline {
         self.spans_seen
     }
 
-    /// Nothing more will come: what can be decided is, and the outputs are handed back to be flushed.
+    /// Nothing more will come: what can be decided is, and the outputs are handed back to be flushed. Requests that are
+    /// open still are counted and no spans: nothing is known of their end.
     #[must_use]
     pub fn finish(mut self, now: KernelTime) -> Outputs {
-        self.connections.finish(now);
         self.drain_messages();
+        self.unfinished.add(self.exchanges.open() as u64);
         self.spans.handle_time(now);
         self.spans.finish();
         self.drain();

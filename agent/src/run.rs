@@ -17,16 +17,19 @@ use log::{info, warn};
 use crate::{
     admin::{AdminError, Health, Readiness},
     capture::{Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError},
-    config::Config,
+    config::{Config, Print},
+    connections::Uninteresting,
     doctor,
     enrich::{Enrich, FactSource as _, LiveFacts},
-    export::{Outputs, otlp::OtlpError},
+    export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
     moment::{ClockSource as _, SystemClocks, WallClock},
     pipeline::Pipeline,
     policy::Policy,
     printing,
+    replay::RecordedFacts,
     services::Services,
+    situation,
     targets::{Judge, SelectionError, Targets, Verdict},
 };
 
@@ -103,7 +106,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let otlp = if config.disabled { None } else { services.otlp() };
     let outputs = Outputs::new(stdout, otlp, &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
-    let enrich = Enrich::new(config, Box::new(LiveFacts), &ledger);
+    let enrich = Enrich::new(config, LiveFacts);
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
     let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder };
@@ -111,7 +114,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     health.set_readiness(Readiness::Ready);
     info!("ready: {} processes watched by the {} backend", watcher.targets.watched(), capture.backend());
 
-    let mut rounds = Rounds { capture, services: &services, health: &health, ledger: &ledger };
+    let mut rounds = Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
     health.set_readiness(Readiness::Stopping);
     let outputs = watcher.finish()?;
@@ -142,6 +145,7 @@ impl Watcher {
             let (kernel, wall) = SystemClocks.read();
             recorder.write(Frame::Clock { kernel, wall })?;
         }
+        self.record_facts(|| Some(RecordedFacts::Host(LiveFacts.host())));
         for verdict in self.targets.scan() {
             self.apply(verdict, capture.control());
         }
@@ -172,16 +176,20 @@ impl Watcher {
         match verdict {
             Verdict::Watched { tgid, watch } => {
                 control.set_watch(tgid, watch);
-                if self.recorder.is_some()
-                    && let Some(facts) = LiveFacts.process(tgid)
-                    && let Ok(text) = serde_json::to_vec(&facts)
-                {
-                    self.record(Frame::Facts(&text));
-                }
+                self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
                 self.pipeline.handle_process_seen(tgid);
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
             Verdict::Gone { .. } => {}
+        }
+    }
+
+    fn record_facts(&mut self, facts: impl FnOnce() -> Option<RecordedFacts>) {
+        if self.recorder.is_some()
+            && let Some(facts) = facts()
+            && let Ok(text) = serde_json::to_vec(&facts)
+        {
+            self.record(Frame::Facts(&text));
         }
     }
 
@@ -209,6 +217,8 @@ struct Rounds<'a> {
     services: &'a Services,
     health: &'a Health,
     ledger: &'a Ledger,
+    /// Waterfalls are printed, so that somebody reads.
+    tells: bool,
 }
 
 impl Rounds<'_> {
@@ -223,8 +233,8 @@ impl Rounds<'_> {
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
             watcher.pipeline.handle_time(now);
-            while let Some(connection) = watcher.pipeline.poll_uninteresting() {
-                self.capture.leave_alone(connection);
+            while let Some(Uninteresting { connection, socket }) = watcher.pipeline.poll_uninteresting() {
+                self.capture.leave_alone(socket, connection);
             }
             self.health.beat();
             if counted.elapsed() >= KERNEL_COUNTERS {
@@ -233,8 +243,9 @@ impl Rounds<'_> {
             }
             if !is_told && began.elapsed() >= NOTHING_SEEN {
                 is_told = true;
-                if watcher.pipeline.spans_seen() == 0 {
-                    watcher.pipeline.tell_nothing_seen(&self.capture, &watcher.targets, began.elapsed());
+                if self.tells && watcher.pipeline.spans_seen() == 0 {
+                    let situation = situation::look(&self.capture, &watcher.targets, &watcher.pipeline, began.elapsed());
+                    watcher.pipeline.tell(terminal::nothing_seen(&situation));
                 }
             }
             if count == ROUND_RECORDS {

@@ -104,7 +104,7 @@ async fn serve(
         }
     };
     // The sender outlives its receiver only when the start failed: then there is nothing to send.
-    let flush = async { last_span.await.unwrap_or_else(|_| Instant::now()) };
+    let flush = async { last_span.await.unwrap_or_else(|_| Instant::now()).into() };
     let sending = async {
         match sender {
             Some(sender) => sender.run(flush).await,

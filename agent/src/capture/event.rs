@@ -4,6 +4,8 @@
 use agent_common::records::{ClosedRecord, DataRecord, OpenedRecord, ProcessRecord, RecordKind};
 use bytemuck::AnyBitPattern;
 
+use crate::moment::KernelTime;
+
 /// What the kernel programs report. A payload is borrowed from the ring and holds exactly the bytes that were captured.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum KernelEvent<'a> {
@@ -14,6 +16,17 @@ pub enum KernelEvent<'a> {
 }
 
 impl<'a> KernelEvent<'a> {
+    /// When it happened.
+    #[must_use]
+    pub const fn time(&self) -> KernelTime {
+        KernelTime(match self {
+            Self::Opened(record) => record.time_ns,
+            Self::Data(record, _) => record.time_ns,
+            Self::Closed(record) => record.time_ns,
+            Self::Process(record) => record.time_ns,
+        })
+    }
+
     /// Absent where the bytes are no record: then a recording is damaged, for the kernel writes no such thing.
     #[must_use]
     pub fn decode(bytes: &'a [u8]) -> Option<Self> {

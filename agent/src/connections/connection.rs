@@ -12,7 +12,7 @@ use agent_protocols::{Broken, Direction, End, StreamPiece};
 
 use super::{
     flow::{Flow, Place, distance},
-    heard::{Outputs, What},
+    heard::{Outputs, Uninteresting, What},
     held::Held,
     reading::{Effect, Reading},
     turns::Turns,
@@ -50,6 +50,11 @@ impl Connection {
             self.sent_before = sent_before;
             self.facts = Some(Rc::new(facts));
         }
+    }
+
+    /// What the kernel calls it by, once it has been announced.
+    pub fn socket(&self) -> Option<u64> {
+        self.facts.as_ref().map(|facts| facts.socket)
     }
 
     pub const fn is_announced(&self) -> bool {
@@ -374,7 +379,7 @@ impl Connection {
             out.count_lost(Some(protocol), self.turns.take_lost(requests));
         }
         if let Some(facts) = &self.facts {
-            out.uninteresting.push_back(facts.id);
+            out.uninteresting.push_back(Uninteresting { connection: facts.id, socket: facts.socket });
         }
         self.reading = Reading::Deaf;
         self.held = None;

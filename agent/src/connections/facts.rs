@@ -12,6 +12,7 @@ use crate::exchanges::{ConnectionFacts, Endpoint};
 pub(super) fn facts(record: &OpenedRecord) -> ConnectionFacts {
     ConnectionFacts {
         id: record.connection,
+        socket: record.socket,
         local: endpoint(record.family, record.local_address, record.local_port),
         remote: endpoint(record.family, record.remote_address, record.remote_port),
         network_namespace: record.network_namespace,

@@ -27,12 +27,19 @@ pub enum What {
     Over(Broken, Moment),
 }
 
+/// A connection of which nothing more is wanted, as its opening record named it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Uninteresting {
+    pub connection: u64,
+    pub socket: u64,
+}
+
 /// What the connections give; polled by the pipeline after each event, and empty between.
 pub(super) struct Outputs {
     pub heard: VecDeque<Heard>,
     /// Connections that need not be copied any more.
-    pub uninteresting: VecDeque<u64>,
-    problems: [Counter; PROBLEMS.len()],
+    pub uninteresting: VecDeque<Uninteresting>,
+    problems: [Counter; Problem::ALL.len()],
     records_lost: [Counter; Protocol::ALL.len()],
     records_lost_unknown: Counter,
     pub dropped_table_full: Counter,
@@ -47,8 +54,8 @@ impl Outputs {
         Self {
             heard: VecDeque::new(),
             uninteresting: VecDeque::new(),
-            problems: PROBLEMS
-                .map(|problem| ledger.counter(Family::MessageProblems, &[("problem", problem_name(problem))])),
+            problems: Problem::ALL
+                .map(|problem| ledger.counter(Family::MessageProblems, &[("problem", problem.name())])),
             records_lost: Protocol::ALL.map(|protocol| lost(protocol.name())),
             records_lost_unknown: lost("unknown"),
             dropped_table_full: ledger.counter(Family::ConnectionsDropped, &[("reason", "table_full")]),
@@ -57,7 +64,7 @@ impl Outputs {
     }
 
     pub fn count_problem(&self, problem: Problem) {
-        if let Some(index) = PROBLEMS.iter().position(|known| *known == problem) {
+        if let Some(index) = Problem::ALL.iter().position(|known| *known == problem) {
             self.problems[index].increment();
         }
     }
@@ -65,26 +72,5 @@ impl Outputs {
     pub fn count_lost(&self, protocol: Option<Protocol>, requests: u32) {
         let known = protocol.and_then(|protocol| Protocol::ALL.iter().position(|known| *known == protocol));
         known.map_or(self.records_lost_unknown, |index| self.records_lost[index]).add(requests.into());
-    }
-}
-
-const PROBLEMS: [Problem; 6] = [
-    Problem::NotAMessage,
-    Problem::HeadTooLarge,
-    Problem::MalformedHead,
-    Problem::MalformedChunk,
-    Problem::ResponseWithoutRequest,
-    Problem::TooManyOutstanding,
-];
-
-/// The `problem` label.
-const fn problem_name(problem: Problem) -> &'static str {
-    match problem {
-        Problem::NotAMessage => "not_a_message",
-        Problem::HeadTooLarge => "head_too_large",
-        Problem::MalformedHead => "malformed_head",
-        Problem::MalformedChunk => "malformed_chunk",
-        Problem::ResponseWithoutRequest => "response_without_request",
-        Problem::TooManyOutstanding => "too_many_outstanding",
     }
 }

@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use self::{
-    heard::{Heard, What},
+    heard::{Heard, Uninteresting, What},
     held::HELD_NANOSECONDS,
 };
 
@@ -116,7 +116,7 @@ impl Connections {
     }
 
     /// A connection of which the kernel need not copy any more.
-    pub fn poll_uninteresting(&mut self) -> Option<u64> {
+    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
         self.out.uninteresting.pop_front()
     }
 
@@ -228,7 +228,9 @@ impl Connections {
         idle.select_nth_unstable(count - 1);
         for &(last_used, id) in &idle[..count] {
             self.out.dropped_table_full.increment();
-            self.out.uninteresting.push_back(id);
+            if let Some(socket) = self.table.get(&id).and_then(Connection::socket) {
+                self.out.uninteresting.push_back(Uninteresting { connection: id, socket });
+            }
             self.remove(id, End::Abandoned, last_used, None);
         }
     }

@@ -46,6 +46,8 @@ impl Endpoint {
 pub struct ConnectionFacts {
     /// The kernel's number for it.
     pub id: u64,
+    /// What the kernel is told to leave alone where nothing more of it is wanted.
+    pub socket: u64,
     pub local: Endpoint,
     pub remote: Endpoint,
     pub network_namespace: u32,

@@ -10,5 +10,5 @@ mod process;
 mod table;
 
 pub use judge::{Judge, SelectionError};
-pub use process::{Candidate, listening_ports};
+pub use process::{Candidate, listening_ports, running};
 pub use table::{Targets, Verdict};

@@ -56,6 +56,7 @@ fn in_container(process: &Process) -> Option<bool> {
 }
 
 /// Every process that runs now, with what it listens on where `with_ports`.
+#[must_use]
 pub fn running(with_ports: bool) -> Vec<Candidate> {
     let Ok(processes) = procfs::process::all_processes() else { return Vec::new() };
     let mut listeners = Listeners::default();

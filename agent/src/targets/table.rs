@@ -131,6 +131,11 @@ impl Targets {
         self.watched.get(&tgid).is_some_and(|process| !process.is_watched)
     }
 
+    #[must_use]
+    pub fn is_watched(&self, tgid: u32) -> bool {
+        self.watched.get(&tgid).is_some_and(|process| process.is_watched)
+    }
+
     /// Processes that are watched now.
     #[must_use]
     pub fn watched(&self) -> usize {

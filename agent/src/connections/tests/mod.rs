@@ -59,8 +59,8 @@ impl Onlooker {
                 ExchangeEvent::Ended(exchange) => self.ended.push(*exchange),
             }
         }
-        while let Some(id) = self.connections.poll_uninteresting() {
-            self.uninteresting.push(id);
+        while let Some(left_alone) = self.connections.poll_uninteresting() {
+            self.uninteresting.push(left_alone.connection);
         }
     }
 
