@@ -14,7 +14,10 @@ use anyhow::{Result, ensure};
 use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, Span};
 
 mod calls;
+mod connections;
+mod descriptors;
 mod oddities;
+mod processes;
 mod sockets;
 
 /// The program that tests start where another process is needed.
