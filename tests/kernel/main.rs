@@ -16,9 +16,14 @@ use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, Span};
 mod calls;
 mod connections;
 mod descriptors;
+mod garbage;
+mod lifecycle;
+mod losses;
+mod memory;
 mod oddities;
 mod processes;
 mod sockets;
+mod watching;
 
 /// The program that tests start where another process is needed.
 const PEER: &str = env!("CARGO_BIN_EXE_kernel-peer");
