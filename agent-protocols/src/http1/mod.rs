@@ -54,7 +54,10 @@ pub struct Parser<M> {
     /// Requests without a whole response, oldest first.
     outstanding: VecDeque<Outstanding>,
     next_stream: u64,
-    request_turns: u32,
+    /// Requests that followed one another without a turn in between were pipelined: a batch.
+    batch: u32,
+    /// The conversation has turned since the newest request's head began.
+    turned_since_head: bool,
     finished: bool,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
@@ -64,8 +67,7 @@ pub struct Parser<M> {
 struct Outstanding {
     stream: u64,
     method: Method,
-    /// The turn of the conversation in which its head came: requests of one turn were pipelined.
-    turn: u32,
+    batch: u32,
     /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
     after_loss: bool,
 }
@@ -82,7 +84,8 @@ impl<M: Copy> Parser<M> {
             open_request: None,
             outstanding: VecDeque::new(),
             next_stream: 0,
-            request_turns: 0,
+            batch: 0,
+            turned_since_head: false,
             finished: false,
             messages: VecDeque::new(),
             problems: VecDeque::new(),
@@ -150,16 +153,6 @@ impl<M: Copy> Parser<M> {
                 self.open_request = None;
             }
             self.tell(oldest.stream, Place { mark, offset: 0 }, Part::Broken(broken));
-        }
-    }
-
-    /// The responses to requests of earlier turns than this can no longer come.
-    ///
-    /// Bias: a client that pipelines across turns, on a connection that lost bytes, has requests broken that were still
-    /// to be answered. Waiting for them would answer each later request with the response to an earlier one.
-    fn break_before_turn(&mut self, turn: u32, broken: Broken, mark: M) {
-        while self.outstanding.front().is_some_and(|oldest| oldest.turn != turn) {
-            self.break_oldest(broken, mark);
         }
     }
 
