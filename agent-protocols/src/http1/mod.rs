@@ -56,6 +56,9 @@ pub struct Parser<M> {
     next_stream: u64,
     /// Requests that followed one another without a turn in between were pipelined: a batch.
     batch: u32,
+    /// The conversation has turned between requests of the newest batch, inside a body: after a loss nobody can say
+    /// which of them a response is for.
+    batch_is_split: bool,
     /// The conversation has turned since the newest request's head began.
     turned_since_head: bool,
     finished: bool,
@@ -85,6 +88,7 @@ impl<M: Copy> Parser<M> {
             outstanding: VecDeque::new(),
             next_stream: 0,
             batch: 0,
+            batch_is_split: false,
             turned_since_head: false,
             finished: false,
             messages: VecDeque::new(),

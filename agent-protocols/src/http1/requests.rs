@@ -47,6 +47,7 @@ impl<M: Copy> Parser<M> {
                 if let Some((body_end, place)) = before {
                     self.end_request(body_end, place);
                 }
+                self.batch_is_split = !at_turn && (self.batch_is_split || self.turned_since_head);
                 self.turned_since_head = false;
                 if at_turn {
                     self.batch = self.batch.wrapping_add(1);

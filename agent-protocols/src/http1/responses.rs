@@ -107,7 +107,8 @@ impl<M: Copy> Parser<M> {
     fn break_unanswerable(&mut self, mark: M) {
         let newest = self.outstanding.back().map(|newest| newest.batch);
         let is_unseen = self.turned_since_head && self.requests.is_astray();
-        while self.outstanding.front().is_some_and(|oldest| is_unseen || Some(oldest.batch) != newest) {
+        let is_anyones = is_unseen || self.batch_is_split;
+        while self.outstanding.front().is_some_and(|oldest| is_anyones || Some(oldest.batch) != newest) {
             self.break_oldest(Broken::BytesLost, mark);
         }
     }
