@@ -170,7 +170,17 @@ proptest! {
                 responses.extend(exchange.response_bytes());
                 number += 1;
             }
-            steps.extend([to(&requests), from(&responses)]);
+            let head = requests.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |at| at + 4);
+            if let [exchange] = &exchanges[..]
+                && exchange.informational
+                && head < requests.len()
+            {
+                // The conversation turns inside the request.
+                steps.extend([to(&requests[..head]), from("HTTP/1.1 100 Continue\r\n\r\n"), to(&requests[head..])]);
+            } else {
+                steps.push(to(&requests));
+            }
+            steps.push(from(&responses));
         }
         for loss in losses {
             lose(&mut steps, loss);
