@@ -129,7 +129,7 @@ impl<M: Copy> Parser<M> {
         self.finished
     }
 
-    /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction, doubled by growth.
+    /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.requests.held_bytes() + self.responses.held_bytes()
