@@ -21,6 +21,10 @@ use serde::{Deserialize, Serialize};
 /// Smaller: many compilers' lines hide the one that is looked for.
 const COMMENT_BYTES: u64 = 4096;
 
+/// Sections of an executable. Larger: a crafted file costs memory, 64 bytes each. Smaller: unusual builds are not
+/// recognised.
+const SECTIONS: usize = 4096;
+
 /// The languages that have a well-known name in `telemetry.sdk.language`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -101,6 +105,9 @@ pub fn of_executable(file: &File) -> Option<Language> {
 fn of_elf<Elf: FileHeader<Endian = Endianness>>(data: &ReadCache<&File>) -> Option<Language> {
     let header = Elf::parse(data).ok()?;
     let endian = header.endian().ok()?;
+    if header.shnum(endian, data).ok()? as usize > SECTIONS {
+        return None;
+    }
     let sections = header.sections(endian, data).ok()?;
     if sections.section_by_name(endian, b".go.buildinfo").is_some() {
         return Some(Language::Go);

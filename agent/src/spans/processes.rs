@@ -93,13 +93,14 @@ impl Default for Process {
 }
 
 impl Process {
-    /// Gives the calls that began after this request's first byte though they were seen earlier: it may be their cause.
+    /// Gives the calls that began after `since`, but were seen before this request: it may be their cause.
     pub fn handle_request(
         &mut self,
         id: ExchangeId,
         first: KernelTime,
         tid: u32,
         connection: u64,
+        since: KernelTime,
     ) -> impl Iterator<Item = ExchangeId> {
         self.requests.insert((first, id));
         if self.habit != ThreadHabit::Shared {
@@ -115,7 +116,7 @@ impl Process {
                 Some(_) => self.threads_are_shared(),
             }
         }
-        self.calls.range((first, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
+        self.calls.range((since, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
     }
 
     /// `answering_tid`: the thread that sent the response's first byte.
