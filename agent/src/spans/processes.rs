@@ -62,8 +62,8 @@ enum ThreadHabit {
 /// The requests on one thread that have not ended.
 #[derive(Clone, Copy, Debug)]
 struct Serving {
-    /// The latest; absent when that one ended before an earlier one.
-    latest: Option<ExchangeId>,
+    /// The latest and its first byte; absent when that one ended before an earlier one.
+    latest: Option<(KernelTime, ExchangeId)>,
     connection: u64,
     requests: u32,
 }
@@ -106,12 +106,12 @@ impl Process {
         if self.habit != ThreadHabit::Shared {
             match self.by_thread.get_mut(&tid) {
                 None => {
-                    self.by_thread.insert(tid, Serving { latest: Some(id), connection, requests: 1 });
+                    self.by_thread.insert(tid, Serving { latest: Some((first, id)), connection, requests: 1 });
                 }
                 // Pipelined requests are read ahead and served in their order.
                 Some(serving) if serving.connection == connection => {
                     serving.requests += 1;
-                    serving.latest = Some(id);
+                    serving.latest = Some((first, id));
                 }
                 Some(_) => self.threads_are_shared(),
             }
@@ -138,7 +138,7 @@ impl Process {
         }
         if let Some(serving) = self.by_thread.get_mut(&tid) {
             serving.requests -= 1;
-            serving.latest = serving.latest.filter(|latest| *latest != id);
+            serving.latest = serving.latest.filter(|(_, latest)| *latest != id);
             if serving.requests == 0 {
                 self.by_thread.remove(&tid);
             }
@@ -155,7 +155,8 @@ impl Process {
         let ended = ended.filter(|(began, last, _)| *began < first && first < *last).map(|(.., request)| *request);
         let in_process = open.chain(ended).take(2).fold(Count::None, Count::and);
         let serving = self.by_thread.get(&tid).filter(|serving| serving.requests == 1);
-        let on_thread = serving.and_then(|serving| serving.latest);
+        let read_by_thread = serving.and_then(|serving| serving.latest);
+        let on_thread = read_by_thread.filter(|(began, _)| *began < first).map(|(_, request)| request);
         Candidates { in_process, on_thread }
     }
 

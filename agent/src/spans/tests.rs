@@ -341,6 +341,7 @@ fn a_process_that_calls_itself_makes_no_circle() {
     let run = play(events.into_iter(), 10);
     run.check_root(25);
     run.check_parent(21, 25);
+    assert_eq!(run.ambiguous(Ambiguity::HeldTooLong), 0, "neither waited for the other");
 }
 
 #[test]
@@ -436,25 +437,32 @@ enum Threads {
     Loop,
     /// Any thread does anything.
     Stealing,
+    /// Most work stays on the thread where it began, as in Go under light load.
+    Lazy,
 }
 
 /// Requests of one process, each with calls that it causes; times are distinct within a case.
 fn machine() -> impl Strategy<Value = (Vec<Told>, HashMap<u64, u64>)> {
-    let threads = prop_oneof![Just(Threads::OneEach), Just(Threads::Loop), Just(Threads::Stealing)];
+    let threads =
+        prop_oneof![Just(Threads::OneEach), Just(Threads::Loop), Just(Threads::Stealing), Just(Threads::Lazy)];
     // Start, length, calls as parts of the length, and threads drawn at random.
     let drawn_call = (1..40_u64, 1..50_u64, any::<[u32; 4]>());
     let drawn_request = (0..3000_u64, 100..400_u64, proptest::collection::vec(drawn_call, 0..3), any::<[u32; 2]>());
-    (threads, proptest::collection::vec(drawn_request, 1..60)).prop_map(|(threads, requests)| {
+    // From one request at a time to many.
+    let spread = prop_oneof![Just(1), Just(4), Just(12)];
+    (threads, spread, proptest::collection::vec(drawn_request, 1..60)).prop_map(|(threads, spread, requests)| {
         let (mut exchanges, mut causes) = (Vec::new(), HashMap::new());
         let thread = |drawn: u32, request: u64| match threads {
             Threads::OneEach => u32::try_from(request).expect("small"),
             Threads::Loop => 1,
             Threads::Stealing => drawn % 4,
+            Threads::Lazy if drawn % 6 == 0 => drawn % 3,
+            Threads::Lazy => u32::try_from(request % 3).expect("small"),
         };
         let mut id = 0;
         for (start, length, calls, drawn) in requests {
             id += 1;
-            let request_id = id;
+            let (request_id, start) = (id, start * spread);
             let mut told = request(id, 100, start, start + length);
             told.threads = (thread(drawn[0], request_id), thread(drawn[1], request_id));
             exchanges.push(told);
