@@ -53,7 +53,8 @@ const HOLD_NS: u64 = 10_000_000_000;
 /// machines lose parents.
 const HELD: usize = 16_384;
 
-/// Processes with open exchanges or a known habit. Larger: memory. Smaller: calls of further processes have no parents.
+/// Processes with open exchanges or a known habit. Larger: memory. Smaller: spans of further processes have no parents of
+/// Onlooker's making.
 const PROCESSES: usize = 4096;
 
 /// The stage. Single-threaded; the caller gives events and time, and takes spans after each.
@@ -63,6 +64,8 @@ pub struct Spans {
     open: Open,
     processes: FxHashMap<u32, Process>,
     passing: Passing,
+    /// Open requests for which the tables had no room. While there are any, a call may be theirs.
+    unseen_requests: usize,
     now: KernelTime,
     settling: VecDeque<(KernelTime, ExchangeId)>,
     /// Those that wait, and some that no longer do.
@@ -95,6 +98,7 @@ impl Spans {
             open: Open::new(records),
             processes: FxHashMap::default(),
             passing: Passing::default(),
+            unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
             held: VecDeque::new(),
@@ -159,13 +163,21 @@ impl Spans {
     }
 
     fn handle_began(&mut self, began: &Began) {
-        if !self.open.has_room() {
+        if !self.has_room(began.first.thread.tgid) {
+            self.unseen_requests += usize::from(began.role == Role::Server);
             return;
         }
         let Request::Http(request) = &*began.request;
         let record = Record::new(began, self.identities.span_id(), Context::of(request));
         self.index_process(began.id, record);
         self.join_ends(began.id);
+    }
+
+    fn has_room(&mut self, tgid: u32) -> bool {
+        if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
+            self.processes.retain(|_, process| !process.is_idle());
+        }
+        self.open.has_room() && (self.processes.len() < PROCESSES || self.processes.contains_key(&tgid))
     }
 
     /// Puts the exchange into the table, and beside the others of its process.
@@ -176,19 +188,13 @@ impl Spans {
             Role::Server => self.passing.handle_request(&record),
             Role::Client => record.passed_on_by = self.passing.bringer(&record),
         }
-        if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
-            self.processes.retain(|_, process| !process.is_idle());
-        }
-        let process = match self.processes.len() {
-            PROCESSES.. => self.processes.get_mut(&tgid),
-            _ => Some(self.processes.entry(tgid).or_default()),
-        };
-        match (record.role, process) {
-            (Role::Client, process) => {
-                record.candidates =
-                    process.map_or_else(Candidates::default, |process| process.handle_call(id, first, thread.tid));
+        let process = self.processes.entry(tgid).or_default();
+        match record.role {
+            Role::Client => {
+                let seen = process.handle_call(id, first, thread.tid);
+                record.candidates = if self.unseen_requests == 0 { seen } else { Candidates::UNKNOWN };
             }
-            (Role::Server, Some(process)) => {
+            Role::Server => {
                 // The head was complete after `now`: calls from well before that cannot have been caused by it.
                 let since = first.max(KernelTime(self.now.0.saturating_sub(SETTLE_NS)));
                 for call in process.handle_request(id, first, thread.tid, connection, since) {
@@ -197,7 +203,6 @@ impl Spans {
                     }
                 }
             }
-            (Role::Server, None) => {}
         }
         self.open.insert(id, record);
     }
@@ -236,7 +241,10 @@ impl Spans {
         let Some(process) = self.processes.get_mut(&call.thread.tgid) else { return };
         process.handle_call_decided(call_id, call.first);
         call.first = first;
-        call.candidates = process.handle_call(call_id, first, call.thread.tid);
+        let candidates = process.handle_call(call_id, first, call.thread.tid);
+        if call.candidates != Candidates::UNKNOWN {
+            call.candidates = candidates;
+        }
     }
 
     fn handle_ended(&mut self, exchange: Box<Exchange>) {
@@ -261,6 +269,7 @@ impl Spans {
 
     /// The end of an exchange for which the table had no room: what it carried still counts.
     fn release_unknown(&mut self, exchange: &Exchange) {
+        self.unseen_requests = self.unseen_requests.saturating_sub(usize::from(exchange.role == Role::Server));
         let Request::Http(request) = &*exchange.request;
         let context = Context::of(request);
         let carried = context.as_ref().and_then(|context| Some((context, context.parent?)));
@@ -368,10 +377,7 @@ impl Spans {
             parent_is_remote: lineage.parent_is_remote,
             trace_state: lineage.trace_state,
             sampled: lineage.sampled,
-            kind: match exchange.role {
-                Role::Server => Kind::Server,
-                Role::Client => Kind::Client,
-            },
+            kind: exchange.role.into(),
             name: description.name,
             start: offset.wall(exchange.first.time),
             end: offset.wall(exchange.last.time.max(exchange.first.time)),

@@ -3,7 +3,7 @@
 //! time.
 //!
 //! In: begin and end of the process's exchanges. Out: the requests that may have caused a call.
-//! Does not: see requests of protocols that Onlooker does not parse, nor timers. A call that a timer makes while exactly
+//! Does not: see requests of protocols that Onlooker does not parse, requests of which the bytes were lost, nor timers. A call that a timer makes while exactly
 //! one request is open looks like that request's own; nothing on the wire tells them apart.
 
 use std::collections::{BTreeSet, VecDeque};
@@ -28,6 +28,11 @@ pub struct Candidates {
     pub in_process: Count,
     /// The only one of them that the call's thread had read.
     pub on_thread: Option<ExchangeId>,
+}
+
+impl Candidates {
+    /// Of a call that may belong to a request that is not in the tables.
+    pub const UNKNOWN: Self = Self { in_process: Count::Several, on_thread: None };
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -267,7 +267,7 @@ fn processes_past_the_table_are_counted() {
     exchanges.push(call(9_001, 9_000, 20, 70));
     let run = run(&exchanges);
     run.check_root(20);
-    assert_eq!(run.ambiguous(Ambiguity::TableFull), 1);
+    assert_eq!(run.ambiguous(Ambiguity::TableFull), 2);
 }
 
 #[test]
@@ -284,6 +284,17 @@ fn a_full_table_still_gives_every_exchange_its_span() {
     assert_eq!(run.spans.len(), 3);
     assert_eq!(run.ambiguous(Ambiguity::TableFull), 1);
     assert!(run.at(12).parent_is_remote);
+}
+
+#[test]
+fn a_request_that_found_no_room_may_be_the_cause() {
+    let (gone, seen, unseen) = (request(1, 100, 1, 5), request(2, 100, 2, 900), request(3, 100, 3, 901));
+    let inner = call(4, 100, 500, 600);
+    let events = [(1, gone.began()), (2, seen.began()), (3, unseen.began()), (400, gone.ended())];
+    let later = [(500, inner.began()), (600, inner.ended()), (900, seen.ended()), (901, unseen.ended())];
+    let run = play(events.into_iter().chain(later), 2);
+    run.check_root(500);
+    assert_eq!(run.ambiguous(Ambiguity::SeveralRequests), 1);
 }
 
 #[test]
