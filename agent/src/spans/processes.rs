@@ -3,8 +3,9 @@
 //! time.
 //!
 //! In: begin and end of the process's exchanges. Out: the requests that may have caused a call.
-//! Does not: see requests of protocols that Onlooker does not parse, requests of which the bytes were lost, nor timers. A call that a timer makes while exactly
-//! one request is open looks like that request's own; nothing on the wire tells them apart.
+//! Does not: see requests of protocols that Onlooker does not parse, requests of which the bytes were lost, nor timers.
+//! A call that a timer makes while exactly one request is open looks like that request's own; nothing on the wire tells
+//! them apart.
 
 use std::collections::{BTreeSet, VecDeque};
 
