@@ -62,7 +62,7 @@ pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
     });
 }
 
-/// `flags` is field 16, whose tag takes two bytes: the only such field of OTLP that is written here.
+/// `flags` is field 16: the only one here whose tag takes two bytes, and the only fixed32.
 fn flags(span: &Span, out: &mut Writer<'_>) {
     const FLAGS_FIXED32_TAG: [u8; 2] = [0x85, 0x01];
     let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };
