@@ -270,15 +270,8 @@ fn turns_counted_as_the_records_were_written_lose_nothing_either() {
         kernel.read(&response(number, 0));
         kernel.write_exit(writing);
     }
-    let (mut turn, mut last) = (0, None);
-    for record in &mut kernel.records {
-        if let Record::Data(record, _) = record {
-            turn += u32::from(last.replace(record.flags) != Some(record.flags));
-            record.turn = turn;
-        }
-    }
-    kernel.turn = turn;
     kernel.close();
+    kernel.count_turns_as_written();
     let onlooker = watch(&kernel);
     assert_eq!(onlooker.outcomes(), ["/0 200", "/1 201", "/2 202"]);
     assert_eq!(onlooker.lost(), 0);

@@ -73,9 +73,13 @@ proptest! {
         scripts in prop::collection::vec(script(), 1..6),
         requests in direction(),
         start in any::<(u32, u32)>(),
+        turns_as_written in any::<bool>(),
     ) {
         let mut kernel = Kernel::new(1).starting_at(start.0, start.1);
         run(&mut kernel, requests, &scripts);
+        if turns_as_written {
+            kernel.count_turns_as_written();
+        }
         let mut onlooker = Onlooker::new();
         onlooker.watch(&kernel.records);
         let expected: Vec<String> = (0..scripts.len()).map(|number| format!("/{number} {}", 200 + number)).collect();
