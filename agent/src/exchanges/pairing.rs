@@ -267,6 +267,7 @@ mod tests {
             self.time += 1;
             let mark = Moment { time: KernelTime(self.time), position: u32::MAX, ..Moment::default() };
             let connection = Rc::new(ConnectionFacts {
+                socket: 1,
                 id: connection,
                 local: Endpoint::Unix(1),
                 remote: Endpoint::Unix(2),

@@ -214,6 +214,7 @@ impl Kernel {
         }
         let sent_before = self.sent_before || direction == Received && self.sent != self.sent_counted;
         self.records.push(Record::Opened(OpenedRecord {
+            socket: self.id,
             kind: RecordKind::Opened as u32,
             tgid: self.tgid,
             connection: self.id,

@@ -9,9 +9,6 @@ use crate::{
     spans::{Attribute, Kind, Span, Status, Value},
 };
 
-/// The version of the semantic conventions that the attributes follow.
-pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
-
 /// The bit of W3C trace flags; every released span was sampled in, whoever decided it.
 const SAMPLED: u32 = 0x01;
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.

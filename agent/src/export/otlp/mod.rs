@@ -31,7 +31,6 @@ use self::{
     transport::Transport,
 };
 pub use self::{
-    encode::SCHEMA_URL,
     error::OtlpError,
     queue::{MAX_BATCH_BYTES, MAX_QUEUE_BYTES},
     sender::OtlpSender,
