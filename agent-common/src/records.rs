@@ -70,7 +70,8 @@ pub struct DataRecord {
     pub position: u32,
     /// The same for the other direction at the time of the record: what had been sent when this was received.
     pub other_position: u32,
-    /// Changes of direction seen on this connection, this record's included: 1 for the first.
+    /// Changes of direction on this connection, this record's included: 1 for the first. Counted as they took place, not as
+    /// records are written: a response that is read before the call has returned that sent its request comes after it.
     pub turn: u32,
 }
 
@@ -160,6 +161,9 @@ pub struct Connection {
     /// Bytes sent and received since first sight, modulo 2³²; unix sockets only.
     pub sent: u32,
     pub received: u32,
+    /// How far the sent direction has been counted into a turn.
+    pub sent_counted: u32,
+    pub padding: u32,
 }
 
 /// The last bytes went out; without it they came in.

@@ -6,7 +6,7 @@ use agent_common::{
     losses::Loss,
     records::{
         CLOSED_FINISHED, CLOSED_RESET, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED, CONNECTION_RESET,
-        CONNECTION_UNIX, ClosedRecord, Connection, OpenedRecord, RecordKind,
+        CONNECTION_UNIX, ClosedRecord, Connection, OPENED_SENT_BEFORE, OpenedRecord, RecordKind,
     },
 };
 use aya_ebpf::{
@@ -69,6 +69,8 @@ pub fn follow(socket: Socket, thread: Thread, sent: bool, bytes: u32) -> Option<
         budget: 0,
         sent: 0,
         received: 0,
+        sent_counted: sent_before_first_turn(socket.sk, is_unix, sent, bytes),
+        padding: 0,
     };
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
@@ -115,18 +117,50 @@ fn report(connection: *mut Connection, socket: Socket, family: u16, thread: Thre
     }
 }
 
-/// Notes the direction of bytes that have just moved: a turn gives a new budget.
+/// Where sending stands before the first turn. Bytes that had been sent when the first were received belong to a turn:
+/// the call that sent them may not have returned yet.
 #[inline(always)]
-pub fn turn(connection: *mut Connection, sent: bool) {
-    // SAFETY: a map value. Two threads that move bytes both ways at once may lose a turn between them; the positions in
-    // the records stay exact.
-    unsafe {
-        let was_sent = (*connection).flags & CONNECTION_LAST_SENT != 0;
-        if (*connection).turn == 0 || was_sent != sent {
-            (*connection).turn += 1;
-            (*connection).budget = TURN_BUDGET_BYTES;
-            (*connection).flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
+fn sent_before_first_turn(sk: u64, is_unix: bool, sent: bool, bytes: u32) -> u32 {
+    if is_unix {
+        return 0;
+    }
+    let Some((sent_to, _)) = socket::tcp_positions(sk) else { return 0 };
+    if sent {
+        return sent_to.wrapping_sub(bytes);
+    }
+    let before = socket::tcp_bytes_before(sk, sent, bytes).unwrap_or(0);
+    if before & OPENED_SENT_BEFORE == 0 { sent_to } else { sent_to.wrapping_sub(1) }
+}
+
+/// Counts the bytes of a call that has returned into a turn, and answers with its number. `sent_to` is how far had been
+/// sent by then. What was sent and then answered before the call returned was counted when the answer came.
+#[inline(always)]
+pub fn turn(current: &mut Connection, sent: bool, sent_to: u32) -> u32 {
+    let was_received = current.turn != 0 && current.flags & CONNECTION_LAST_SENT == 0;
+    if sent {
+        if was_received && sent_to.wrapping_sub(current.sent_counted) as i32 <= 0 {
+            return current.turn - 1;
         }
+        turn_to(current, true);
+    } else {
+        if sent_to != current.sent_counted {
+            turn_to(current, true);
+        }
+        turn_to(current, false);
+    }
+    current.sent_counted = sent_to;
+    current.turn
+}
+
+/// A turn gives a new budget. Two threads that move bytes both ways at once may lose a turn between them; the positions
+/// in the records stay exact.
+#[inline(always)]
+fn turn_to(current: &mut Connection, sent: bool) {
+    let was_sent = current.flags & CONNECTION_LAST_SENT != 0;
+    if current.turn == 0 || was_sent != sent {
+        current.turn += 1;
+        current.budget = TURN_BUDGET_BYTES;
+        current.flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
     }
 }
 

@@ -86,7 +86,7 @@ pub fn tcp_positions(sk: u64) -> Option<(u32, u32)> {
 /// The streams' first sequence numbers are what was acknowledged less how many bytes were; a SYN or FIN may count as
 /// one, so that a single byte before is not noticed.
 #[inline(always)]
-fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
+pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
     let (sent_to, received_to) = tcp_positions(sk)?;
     let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
     let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);

@@ -79,7 +79,6 @@ pub struct Transfer {
 pub fn report(descriptor: u32, transfer: &Transfer) -> Option<()> {
     let found = socket::find(descriptor)?;
     let followed = connection::follow(found, transfer.thread, transfer.sent, transfer.bytes)?;
-    connection::turn(followed, transfer.sent);
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
@@ -157,6 +156,8 @@ fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Tr
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
     let (position, other_position) = positions(current, sk, transfer.sent, transfer.bytes)?;
+    let sent_to = if transfer.sent { position.wrapping_add(transfer.bytes) } else { other_position };
+    let turn = connection::turn(current, transfer.sent, sent_to);
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: transfer.thread.tgid,
@@ -169,7 +170,7 @@ fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Tr
         captured: 0,
         position,
         other_position,
-        turn: current.turn,
+        turn,
     };
     Some(())
 }
@@ -183,7 +184,7 @@ fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length:
     let size = size_of::<DataRecord>() as u64 + u64::from(captured);
     if emit(&raw const scratch.record, size) {
         // SAFETY: a map value.
-        unsafe { (*followed).reported_turn = (*followed).turn }
+        unsafe { (*followed).reported_turn = scratch.record.turn }
     }
     scratch.record.position = scratch.record.position.wrapping_add(length);
 }

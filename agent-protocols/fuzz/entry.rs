@@ -46,7 +46,7 @@ pub fn http1(data: &[u8]) {
             check_order(&mut seen, &message);
         }
         while parser.poll_problem().is_some() {}
-        assert!(parser.held_bytes() <= 4 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
+        assert!(parser.held_bytes() <= 2 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
     }
 }
 

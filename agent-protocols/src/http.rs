@@ -133,8 +133,8 @@ impl Values {
         for (tag, value) in values {
             // A value that four bytes cannot measure is forgotten; no parser holds a head of that size.
             let Ok(length) = u32::try_from(value.len()) else { continue };
-            bytes.push(tag);
-            bytes.extend_from_slice(&length.to_le_bytes());
+            let [a, b, c, d] = length.to_le_bytes();
+            bytes.extend_from_slice(&[tag, a, b, c, d]);
             bytes.extend_from_slice(value);
         }
         Self(bytes.into_boxed_slice())

@@ -18,6 +18,6 @@ mod message;
 mod piece;
 mod registry;
 
-pub use message::{BodyEnd, Broken, Message, Part, Problem, Protocol, Request, Response};
+pub use message::{BodyEnd, Broken, Message, Part, Problem, Request, Response};
 pub use piece::{Direction, End, StreamPiece};
-pub use registry::{Parser, RECOGNITION_BYTES, Recognition, recognise};
+pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise};

@@ -5,23 +5,6 @@ use alloc::boxed::Box;
 
 use crate::http::{HttpRequest, HttpResponse};
 
-/// The protocols that are known; the `protocol` label of the ledger.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Protocol {
-    Http1,
-}
-
-impl Protocol {
-    pub const ALL: [Self; 1] = [Self::Http1];
-
-    #[must_use]
-    pub const fn name(self) -> &'static str {
-        match self {
-            Self::Http1 => "http1",
-        }
-    }
-}
-
 /// A part of a request or a response. A request's head comes first. The exchange is over when both its `RequestEnd` and
 /// its `ResponseEnd` have come, in either order (a server may answer before it has read the request), or when it is
 /// `Broken`: nothing of it follows then.

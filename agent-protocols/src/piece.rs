@@ -25,7 +25,9 @@ pub enum StreamPiece<'a> {
     /// A parser that has lost its place looks for a message here.
     Turn,
     Bytes(&'a [u8]),
-    /// Bytes that were there and are not known; their number is.
+    /// Bytes that were there and are not known; their number is. A gap is told before anything that followed it, in
+    /// either direction, and before the turn that it did not reach into: a response is taken for that of the oldest
+    /// request that is known to be without one.
     Gap {
         length: u64,
     },

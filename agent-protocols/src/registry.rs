@@ -2,13 +2,19 @@
 //! The protocols that are known: whose are these first bytes, and the parser of each.
 //!
 //! In: what begins at a turn of a conversation. Out: a protocol, and which way its requests flow.
-//! Does not: decide anything by port. A new protocol is one folder, and one line in each list here.
+//! Does not: decide anything by port. A new protocol is one folder, with `recognise` and `Parser` as http1 has them,
+//! and one line here.
 
 use crate::{
     http1,
-    message::{Message, Problem, Protocol},
+    message::{Message, Problem},
     piece::{Direction, StreamPiece},
 };
+
+protocols! {
+    // In the order in which they are asked.
+    Http1 = http1,
+}
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Recognition {
@@ -19,7 +25,7 @@ pub enum Recognition {
     },
     /// No protocol that is known.
     NotMine,
-    /// It can still become one: ask again with more bytes. Never said of more than [`RECOGNITION_BYTES`].
+    /// It can still become one: ask again with more bytes. Never said of [`RECOGNITION_BYTES`] or more.
     NeedMore,
 }
 
@@ -30,67 +36,103 @@ pub const RECOGNITION_BYTES: usize = 16 * 1024;
 /// Whose are these bytes, which begin at a turn of the conversation?
 #[must_use]
 pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
-    // One protocol is known. With more of them: the first that finds itself, else the first that needs more.
-    match http1::recognise(direction, first_bytes) {
-        Recognition::NeedMore if first_bytes.len() >= RECOGNITION_BYTES => Recognition::NotMine,
-        recognition => recognition,
+    let mut recognition = Recognition::NotMine;
+    for protocol in Protocol::ALL {
+        match protocol.recognise(direction, first_bytes) {
+            found @ Recognition::Found { .. } => return found,
+            Recognition::NeedMore if first_bytes.len() < RECOGNITION_BYTES => recognition = Recognition::NeedMore,
+            Recognition::NeedMore | Recognition::NotMine => {}
+        }
     }
+    recognition
 }
 
-/// The parser of one connection.
-#[derive(Debug)]
-pub enum Parser<M> {
-    Http1(http1::Parser<M>),
-}
+/// Makes the enums of a list of protocols, and hands each call on to the protocol's own.
+macro_rules! protocols {
+    ($($name:ident = $folder:ident,)+) => {
+        /// The protocols that are known.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+        pub enum Protocol {
+            $($name,)+
+        }
 
-/// Calls the same method of whichever parser it is.
-macro_rules! each {
-    ($parser:expr, $inner:ident => $call:expr) => {
-        match $parser {
-            Self::Http1($inner) => $call,
+        impl Protocol {
+            pub const ALL: [Self; [$(Self::$name),+].len()] = [$(Self::$name),+];
+
+            /// The `protocol` label of the ledger.
+            #[must_use]
+            pub const fn name(self) -> &'static str {
+                match self {
+                    $(Self::$name => stringify!($folder),)+
+                }
+            }
+
+            fn recognise(self, direction: Direction, first_bytes: &[u8]) -> Recognition {
+                match self {
+                    $(Self::$name => $folder::recognise(direction, first_bytes),)+
+                }
+            }
+        }
+
+        /// The parser of one connection.
+        #[derive(Debug)]
+        pub enum Parser<M> {
+            $($name($folder::Parser<M>),)+
+        }
+
+        impl<M: Copy> Parser<M> {
+            /// `requests` is the direction in which requests flow. With `joined_mid_stream` the first bytes may be any
+            /// part of a message.
+            #[must_use]
+            pub fn new(protocol: Protocol, requests: Direction, joined_mid_stream: bool) -> Self {
+                match protocol {
+                    $(Protocol::$name => Self::$name($folder::Parser::new(requests, joined_mid_stream)),)+
+                }
+            }
+
+            #[must_use]
+            pub const fn protocol(&self) -> Protocol {
+                match self {
+                    $(Self::$name(_) => Protocol::$name,)+
+                }
+            }
+
+            /// Takes the next piece of a direction. Poll messages and problems after each.
+            pub fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
+                match self {
+                    $(Self::$name(parser) => parser.handle(direction, piece, mark),)+
+                }
+            }
+
+            pub fn poll_message(&mut self) -> Option<Message<M>> {
+                match self {
+                    $(Self::$name(parser) => parser.poll_message(),)+
+                }
+            }
+
+            pub fn poll_problem(&mut self) -> Option<Problem> {
+                match self {
+                    $(Self::$name(parser) => parser.poll_problem(),)+
+                }
+            }
+
+            /// Nothing that follows on this connection is of this protocol.
+            #[must_use]
+            pub fn is_finished(&self) -> bool {
+                match self {
+                    $(Self::$name(parser) => parser.is_finished(),)+
+                }
+            }
+
+            /// Bytes of input that are held until they are understood.
+            #[must_use]
+            pub fn held_bytes(&self) -> usize {
+                match self {
+                    $(Self::$name(parser) => parser.held_bytes(),)+
+                }
+            }
         }
     };
 }
 
-impl<M: Copy> Parser<M> {
-    /// `requests` is the direction in which requests flow. With `joined_mid_stream` the first bytes may be any part
-    /// of a message.
-    #[must_use]
-    pub fn new(protocol: Protocol, requests: Direction, joined_mid_stream: bool) -> Self {
-        match protocol {
-            Protocol::Http1 => Self::Http1(http1::Parser::new(requests, joined_mid_stream)),
-        }
-    }
-
-    #[must_use]
-    pub const fn protocol(&self) -> Protocol {
-        match self {
-            Self::Http1(_) => Protocol::Http1,
-        }
-    }
-
-    /// Takes the next piece of a direction. Poll messages and problems after each.
-    pub fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
-        each!(self, parser => parser.handle(direction, piece, mark));
-    }
-
-    pub fn poll_message(&mut self) -> Option<Message<M>> {
-        each!(self, parser => parser.poll_message())
-    }
-
-    pub fn poll_problem(&mut self) -> Option<Problem> {
-        each!(self, parser => parser.poll_problem())
-    }
-
-    /// Nothing that follows on this connection is of this protocol.
-    #[must_use]
-    pub fn is_finished(&self) -> bool {
-        each!(self, parser => parser.is_finished())
-    }
-
-    /// Bytes of input that are held until they are understood.
-    #[must_use]
-    pub fn held_bytes(&self) -> usize {
-        each!(self, parser => parser.held_bytes())
-    }
-}
+use protocols;

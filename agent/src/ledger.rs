@@ -129,12 +129,15 @@ impl Ledger {
             .collect()
     }
 
-    /// One counter a line, as Prometheus writes a sample: `name{label="value"} 12`.
+    /// One counter a line, as Prometheus writes a sample: `name{label="value"} 12`. For reading: what is zero is left out,
+    /// but for totals without labels.
     #[must_use]
     pub fn lines(&self) -> String {
         let mut text = String::new();
         for (family, labels, total) in self.snapshot() {
-            text.push_str(&sample(family, &labels, total));
+            if total != 0 || labels.is_empty() {
+                text.push_str(&sample(family, &labels, total));
+            }
         }
         text
     }

@@ -114,7 +114,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     health.set_readiness(Readiness::Ready);
     info!("ready: {} processes watched by the {} backend", watcher.targets.watched(), capture.backend());
 
-    let mut rounds = Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
+    let mut rounds =
+        Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
     health.set_readiness(Readiness::Stopping);
     let outputs = watcher.finish()?;
@@ -244,7 +245,8 @@ impl Rounds<'_> {
             if !is_told && began.elapsed() >= NOTHING_SEEN {
                 is_told = true;
                 if self.tells && watcher.pipeline.spans_seen() == 0 {
-                    let situation = situation::look(&self.capture, &watcher.targets, &watcher.pipeline, began.elapsed());
+                    let situation =
+                        situation::look(&self.capture, &watcher.targets, &watcher.pipeline, began.elapsed());
                     watcher.pipeline.tell(terminal::nothing_seen(&situation));
                 }
             }

@@ -35,7 +35,10 @@ pub fn look(capture: &Capture, targets: &Targets, pipeline: &Pipeline, waited: D
 fn listener(candidate: &Candidate) -> Listener {
     Listener {
         pid: candidate.tgid,
-        executable: candidate.executable.as_ref().map_or_else(|| candidate.name.clone(), |path| path.display().to_string()),
+        executable: candidate
+            .executable
+            .as_ref()
+            .map_or_else(|| candidate.name.clone(), |path| path.display().to_string()),
         ports: candidate.listens_on.clone(),
     }
 }

@@ -47,6 +47,8 @@ pub fn run() -> Result<()> {
         fs::create_dir_all(&found)?;
         let mut fuzz = Command::new(&program);
         fuzz.arg(&found).args(corpus.is_dir().then_some(&corpus));
+        let dictionary = folder().join("dictionary.txt");
+        fuzz.args(dictionary.is_file().then(|| format!("-dict={}", dictionary.display())));
         fuzz.arg(format!("-max_total_time={SECONDS_PER_TARGET}")).args(["-verbosity=0", "-timeout=5"]);
         run_step(fuzz.current_dir(&built)).context("the input that did it lies in target/fuzz")?;
     }

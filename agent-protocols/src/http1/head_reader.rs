@@ -13,6 +13,10 @@ use super::{
 };
 use crate::message::Problem;
 
+/// A piece that does not end its head and is at least as large makes room for the largest head at once. Larger: heads of
+/// many records are copied as they grow. Smaller: connections with a slow, small head hold more.
+const LARGE_PIECE: usize = 8 * 1024;
+
 #[derive(Debug, Default)]
 pub(super) struct HeadReader {
     held: Vec<u8>,
@@ -61,7 +65,7 @@ impl HeadReader {
                 Parsed::Malformed(problem) => return Read::Malformed(problem),
                 Parsed::Begun { .. } if piece.len() > MAX_HEAD_BYTES => return Read::Malformed(Problem::HeadTooLarge),
                 Parsed::Begun { first_line } => {
-                    self.held.extend_from_slice(piece);
+                    self.hold(piece);
                     self.first_line = first_line;
                     self.next_attempt = piece.len() * 2;
                     return Read::Begun;
@@ -78,7 +82,7 @@ impl HeadReader {
     fn go_on<H: Head>(&mut self, piece: &[u8]) -> Read<H> {
         let before = self.held.len();
         let room = MAX_HEAD_BYTES - before;
-        self.held.extend_from_slice(&piece[..piece.len().min(room)]);
+        self.hold(&piece[..piece.len().min(room)]);
         for newline in memchr::memchr_iter(b'\n', &self.held[before..]) {
             let line_end = before + newline;
             if !matches!(self.held[..line_end], [.., b'\n'] | [.., b'\n', b'\r']) {
@@ -101,6 +105,16 @@ impl HeadReader {
             }
         }
         Read::Begun
+    }
+
+    /// Grows twofold, and to no more than a head may have; a record that is full is the first of several.
+    fn hold(&mut self, piece: &[u8]) {
+        let length = self.held.len() + piece.len();
+        if length > self.held.capacity() {
+            let wanted = if piece.len() >= LARGE_PIECE { MAX_HEAD_BYTES } else { length * 2 };
+            self.held.reserve_exact(wanted.min(MAX_HEAD_BYTES) - self.held.len());
+        }
+        self.held.extend_from_slice(piece);
     }
 
     /// Whether what is held can no longer become a head.

@@ -370,7 +370,12 @@ impl<M: Copy, H: Head> Lane<M, H> {
         }
     }
 
-    /// Why the place is lost, if it is.
+    /// The place is lost, inside a body or anywhere.
+    pub(super) const fn is_astray(&self) -> bool {
+        matches!(self.state, State::Astray(_) | State::Head { otherwise: Some(_) })
+    }
+
+    /// Why the place is lost, if it is and not just inside a body.
     pub(super) fn lost_because(&self) -> Option<Broken> {
         match self.state {
             State::Head { otherwise: Some(Otherwise::Lost { because }) }

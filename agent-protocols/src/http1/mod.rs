@@ -54,7 +54,13 @@ pub struct Parser<M> {
     /// Requests without a whole response, oldest first.
     outstanding: VecDeque<Outstanding>,
     next_stream: u64,
-    request_turns: u32,
+    /// Requests that followed one another without a turn in between were pipelined: a batch.
+    batch: u32,
+    /// The conversation has turned between requests of the newest batch, inside a body: after a loss nobody can say
+    /// which of them a response is for.
+    batch_is_split: bool,
+    /// The conversation has turned since the newest request's head began.
+    turned_since_head: bool,
     finished: bool,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
@@ -64,8 +70,7 @@ pub struct Parser<M> {
 struct Outstanding {
     stream: u64,
     method: Method,
-    /// The turn of the conversation in which its head came: requests of one turn were pipelined.
-    turn: u32,
+    batch: u32,
     /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
     after_loss: bool,
 }
@@ -82,7 +87,9 @@ impl<M: Copy> Parser<M> {
             open_request: None,
             outstanding: VecDeque::new(),
             next_stream: 0,
-            request_turns: 0,
+            batch: 0,
+            batch_is_split: false,
+            turned_since_head: false,
             finished: false,
             messages: VecDeque::new(),
             problems: VecDeque::new(),
@@ -122,7 +129,7 @@ impl<M: Copy> Parser<M> {
         self.finished
     }
 
-    /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction, doubled by growth.
+    /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         self.requests.held_bytes() + self.responses.held_bytes()
@@ -150,16 +157,6 @@ impl<M: Copy> Parser<M> {
                 self.open_request = None;
             }
             self.tell(oldest.stream, Place { mark, offset: 0 }, Part::Broken(broken));
-        }
-    }
-
-    /// The responses to requests of earlier turns than this can no longer come.
-    ///
-    /// Bias: a client that pipelines across turns, on a connection that lost bytes, has requests broken that were still
-    /// to be answered. Waiting for them would answer each later request with the response to an earlier one.
-    fn break_before_turn(&mut self, turn: u32, broken: Broken, mark: M) {
-        while self.outstanding.front().is_some_and(|oldest| oldest.turn != turn) {
-            self.break_oldest(broken, mark);
         }
     }
 

@@ -4,7 +4,10 @@
 //! In: what begins at a turn. Out: a request line, a status line, neither, or too little to tell.
 //! Does not: know methods: any token of RFC 9110 section 5.6.2 is one. `PRI * HTTP/2.0` is not HTTP/1.
 
-use crate::{message::Protocol, piece::Direction, registry::Recognition};
+use crate::{
+    piece::Direction,
+    registry::{Protocol, Recognition},
+};
 
 /// Bytes of a method. Larger: streams of letters are held longer before they are refused. Smaller: requests with an
 /// unusual method are not recognised (the longest registered one has 17).

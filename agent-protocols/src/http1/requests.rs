@@ -24,7 +24,7 @@ impl<M: Copy> Parser<M> {
         match piece {
             StreamPiece::Turn => {
                 self.requests.turn();
-                self.request_turns = self.request_turns.wrapping_add(1);
+                self.turned_since_head = true;
             }
             StreamPiece::Bytes(bytes) => {
                 let mut at = 0;
@@ -43,9 +43,15 @@ impl<M: Copy> Parser<M> {
     pub(super) fn request_event(&mut self, event: Option<Event<M, RequestHead>>) {
         match event {
             None => {}
-            Some(Event::Head { head, begin, end, found_again, before, .. }) => {
+            Some(Event::Head { head, begin, end, at_turn, found_again, before }) => {
                 if let Some((body_end, place)) = before {
                     self.end_request(body_end, place);
+                }
+                self.batch_is_split = !at_turn && (self.batch_is_split || self.turned_since_head);
+                self.turned_since_head = false;
+                if at_turn {
+                    self.batch = self.batch.wrapping_add(1);
+                    self.conclude_lost_response(begin.mark);
                 }
                 self.request_head(head, begin, end, found_again);
             }
@@ -55,7 +61,6 @@ impl<M: Copy> Parser<M> {
     }
 
     fn request_head(&mut self, head: RequestHead, begin: Place<M>, head_end: Place<M>, found_again: bool) {
-        self.conclude_lost_response(begin.mark);
         if self.outstanding.len() >= MAX_OUTSTANDING {
             self.note(Problem::TooManyOutstanding);
             self.requests.lose(Broken::BytesLost);
@@ -69,7 +74,7 @@ impl<M: Copy> Parser<M> {
         self.outstanding.push_back(Outstanding {
             stream,
             method: head.method,
-            turn: self.request_turns,
+            batch: self.batch,
             after_loss: found_again,
         });
         self.tell(stream, begin, Part::RequestHead(Box::new(Request::Http(head.request))));
@@ -83,8 +88,11 @@ impl<M: Copy> Parser<M> {
         }
     }
 
-    /// A request has begun. If the place was lost among the responses, those to earlier requests have ended, or will
-    /// never be found.
+    /// A request has begun at a turn. If the place was lost among the responses, those to earlier requests have ended,
+    /// or will never be found.
+    ///
+    /// Bias: a client that pipelines across turns, on a connection that lost bytes, has requests broken that were still
+    /// to be answered. Waiting for them would answer each later request with the response to an earlier one.
     fn conclude_lost_response(&mut self, mark: M) {
         if let Some((end, place)) = self.responses.give_up_body() {
             // With one request outstanding, it is its response that ended before this request began. With several,
@@ -95,10 +103,8 @@ impl<M: Copy> Parser<M> {
             }
         }
         if let Some(because) = self.responses.lost_because() {
-            self.break_before_turn(self.request_turns, because, mark);
-            if self.outstanding.is_empty() {
-                self.responses.expect_turn();
-            }
+            self.break_all(because, mark);
+            self.responses.expect_turn();
         }
     }
 

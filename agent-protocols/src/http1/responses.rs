@@ -102,13 +102,14 @@ impl<M: Copy> Parser<M> {
         }
     }
 
-    /// A response was found after the place had been lost: it answers a request of the newest turn. If requests were
-    /// lost behind the newest one, it may as well answer one of those, so that nobody gets it.
+    /// A response was found at a turn, after the place had been lost: it answers the first request of the newest
+    /// batch. If a later batch was lost among the requests, it answers one that was not seen.
     fn break_unanswerable(&mut self, mark: M) {
-        if self.requests.lost_because() == Some(Broken::BytesLost) {
-            self.break_all(Broken::BytesLost, mark);
-        } else if let Some(newest) = self.outstanding.back() {
-            self.break_before_turn(newest.turn, Broken::BytesLost, mark);
+        let newest = self.outstanding.back().map(|newest| newest.batch);
+        let is_unseen = self.turned_since_head && self.requests.is_astray();
+        let is_anyones = is_unseen || self.batch_is_split;
+        while self.outstanding.front().is_some_and(|oldest| is_anyones || Some(oldest.batch) != newest) {
+            self.break_oldest(Broken::BytesLost, mark);
         }
     }
 

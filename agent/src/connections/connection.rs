@@ -86,6 +86,7 @@ impl Connection {
             Received => self.deliver(record, payload, out),
             Sent => {
                 self.release(out, |sent, waiting| sent.overtaken(waiting.other_position, record.position));
+                self.extend_half_turn(record);
                 self.deliver(record, payload, out);
                 self.release(out, |sent, waiting| sent.has_reached(waiting.other_position));
             }
@@ -181,6 +182,17 @@ impl Connection {
     /// late is told up to `HELD_NANOSECONDS` late.
     fn must_wait(&self, record: &DataRecord) -> bool {
         self.is_announced() && !self.flows[Sent as usize].has_reached(record.other_position)
+    }
+
+    /// A sent record for which a received one waits belongs before it, and so to the half-turn that is open, even if a
+    /// kernel that counts turns as it writes records says that the conversation had turned back.
+    fn extend_half_turn(&mut self, record: &DataRecord) {
+        let overtaken_by =
+            |waiting: &DataRecord| record.turn > waiting.turn && distance(record.position, waiting.other_position) > 0;
+        if self.last == Some(Sent) && self.held.as_ref().and_then(|held| held.front()).is_some_and(overtaken_by) {
+            self.flows[Sent as usize].turn = record.turn;
+            self.turns.extend(Sent, record.turn);
+        }
     }
 
     /// Delivers waiting records, in order, while `may_go` says so.

@@ -66,7 +66,8 @@ pub struct Connections {
     limits: Limits,
     out: Outputs,
     held_bytes: usize,
-    /// Connections with records that wait, by the time at which they have waited long enough.
+    /// Connections with records that wait, by the time at which they have waited long enough. An entry may be stale; as
+    /// each is taken out after `HELD_NANOSECONDS`, there are no more than records of that time.
     waiting: VecDeque<(KernelTime, u64)>,
     /// Process and unix connection, for those whose end only the process's end tells.
     unix_users: BTreeSet<(u32, u64)>,
@@ -199,8 +200,9 @@ impl Connections {
         let Some(mut connection) = self.table.remove(&id) else { return };
         self.held_bytes -= connection.held_bytes();
         connection.finish(end, time, turns, &mut self.out);
-        if connection.is_unix && connection.users > 0 {
-            self.unix_users.retain(|(_, user_of)| *user_of != id);
+        let was_last_user = self.unix_users.remove(&(connection.last_tgid, id));
+        if connection.users > u16::from(was_last_user) {
+            self.unix_users.retain(|(_, used)| *used != id);
         }
     }
 

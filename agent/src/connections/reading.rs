@@ -5,17 +5,13 @@
 
 use std::rc::Rc;
 
-use agent_protocols::{Direction, Parser, Part, Protocol, Recognition, StreamPiece, recognise};
+use agent_protocols::{Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, recognise};
 
 use super::heard::{Heard, Outputs, What};
 use crate::{
     exchanges::{ConnectionFacts, Role},
     moment::Moment,
 };
-
-/// First bytes of a half-turn that are kept while a guess is open. Larger: memory for those who send a byte at a time.
-/// Smaller: a protocol with a longer signature is refused.
-const PREFIX_BYTES: usize = 256;
 
 /// Half-turns, seen from their first byte, that must be nobody's before the connection is given up. Larger: databases
 /// and file transfers are copied for longer. Smaller: a connection whose first record was lost, or which was joined inside
@@ -171,7 +167,7 @@ impl Guess {
         let recognition = match &mut self.prefix {
             None => recognise(direction, bytes),
             Some(prefix) => {
-                let more = &bytes[..bytes.len().min(PREFIX_BYTES - kept)];
+                let more = &bytes[..bytes.len().min(RECOGNITION_BYTES - kept)];
                 prefix.bytes.extend_from_slice(more);
                 recognise(direction, &prefix.bytes)
             }
@@ -184,7 +180,7 @@ impl Guess {
                 }
                 Verdict::Found { protocol, requests, prefix: self.prefix.take() }
             }
-            Recognition::NeedMore if kept + bytes.len() < PREFIX_BYTES => {
+            Recognition::NeedMore if kept + bytes.len() < RECOGNITION_BYTES => {
                 if self.prefix.is_none() {
                     self.prefix = Some(Box::new(Prefix { direction, mark, bytes: bytes.to_vec() }));
                 }

@@ -51,6 +51,11 @@ impl Turns {
         *side = Side { turn, lost: side.lost, lossy: false, began_request: false, continues_request };
     }
 
+    /// The open half-turn goes on under a later number.
+    pub fn extend(&mut self, direction: Direction, turn: u32) {
+        self.sides[direction as usize].turn = turn;
+    }
+
     /// Something of the open half-turn was lost.
     pub fn lose(&mut self, direction: Direction) {
         let side = &mut self.sides[direction as usize];

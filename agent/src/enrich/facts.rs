@@ -166,8 +166,12 @@ mod tests {
             .env("OTEL_SERVICE_NAME", "shop")
             .env("OTEL_RESOURCE_ATTRIBUTES", "a=b")
             .stdin(std::process::Stdio::piped())
+            .stdout(std::process::Stdio::piped())
             .spawn()
             .expect("cat is everywhere");
+        // Once it answers it runs: before, its environment may not be in place.
+        std::io::Write::write_all(child.stdin.as_mut().expect("piped"), b"!").expect("it reads");
+        child.stdout.as_mut().expect("piped").read_exact(&mut [0]).expect("it answers");
         let facts = LiveFacts.process(child.id()).expect("it waits for its input");
         drop(child.stdin.take());
         child.wait().expect("it ends with its input");

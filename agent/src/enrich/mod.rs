@@ -32,6 +32,10 @@ const PROCESSES: usize = 4096;
 /// spans of a process have no resource.
 const REMEMBER_NS: u64 = 15_000_000_000;
 
+/// Ends that are remembered; past it the first are forgotten at once. Larger: memory, 16 bytes each. Smaller: where
+/// thousands of processes end in a second, the last spans of some have no resource.
+const ENDED: usize = 4 * PROCESSES;
+
 /// The stage.
 pub struct Enrich {
     source: Box<dyn FactSource>,
@@ -98,7 +102,8 @@ impl Enrich {
             known.ended = Some(now);
             self.ended.push_back((now, tgid));
         }
-        while self.ended.front().is_some_and(|(ended, _)| ended.0.saturating_add(REMEMBER_NS) <= now.0) {
+        let is_over = |(ended, _): &(KernelTime, u32)| ended.0.saturating_add(REMEMBER_NS) <= now.0;
+        while self.ended.len() > ENDED || self.ended.front().is_some_and(is_over) {
             let Some((ended, tgid)) = self.ended.pop_front() else { break };
             if self.processes.get(&tgid).is_some_and(|known| known.ended == Some(ended)) {
                 self.processes.remove(&tgid);

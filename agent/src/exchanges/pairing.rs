@@ -242,3 +242,117 @@ impl Counters {
         self.incomplete[protocol as usize][broken as usize]
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use agent_protocols::http::{HttpRequest, HttpResponse, HttpVersion};
+
+    use super::*;
+    use crate::{exchanges::Endpoint, moment::KernelTime};
+
+    struct Pairing {
+        ledger: Ledger,
+        exchanges: Exchanges,
+        time: u64,
+    }
+
+    impl Pairing {
+        fn new() -> Self {
+            let ledger = Ledger::new();
+            let exchanges = Exchanges::new(&ledger);
+            Self { ledger, exchanges, time: 0 }
+        }
+
+        fn hear(&mut self, connection: u64, what: impl FnOnce(Moment) -> What) {
+            self.time += 1;
+            let mark = Moment { time: KernelTime(self.time), position: u32::MAX, ..Moment::default() };
+            let connection = Rc::new(ConnectionFacts {
+                socket: 1,
+                id: connection,
+                local: Endpoint::Unix(1),
+                remote: Endpoint::Unix(2),
+                network_namespace: 0,
+                joined_mid_stream: false,
+            });
+            let heard = Heard { connection, protocol: Protocol::Http1, role: Role::Server, what: what(mark) };
+            self.exchanges.handle_heard(heard);
+        }
+
+        fn part(&mut self, connection: u64, stream: u64, part: Part) {
+            self.hear(connection, |mark| What::Message(Message { stream, mark, offset: 3, part }));
+        }
+
+        fn events(&mut self) -> Vec<ExchangeEvent> {
+            std::iter::from_fn(|| self.exchanges.poll_event()).collect()
+        }
+
+        fn ended(&mut self) -> Vec<Exchange> {
+            let ended = |event| if let ExchangeEvent::Ended(exchange) = event { Some(*exchange) } else { None };
+            self.events().into_iter().filter_map(ended).collect()
+        }
+    }
+
+    fn request() -> Part {
+        let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &[]);
+        Part::RequestHead(Box::new(Request::Http(request)))
+    }
+
+    fn response() -> Part {
+        Part::ResponseHead(Box::new(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[]))))
+    }
+
+    const END: BodyEnd = BodyEnd { body_bytes: Some(4), bytes_lost: false };
+
+    #[test]
+    fn an_exchange_is_over_when_both_ends_were_seen_whichever_came_last() {
+        let mut pairing = Pairing::new();
+        pairing.part(1, 0, request());
+        pairing.part(1, 0, response());
+        pairing.part(1, 0, Part::ResponseEnd(END));
+        assert!(matches!(pairing.events()[..], [ExchangeEvent::Began(_)]));
+        pairing.part(1, 0, Part::RequestEnd(BodyEnd { bytes_lost: true, ..END }));
+        let ended = pairing.ended();
+        assert_eq!((ended[0].outcome, ended[0].partial), (Outcome::Answered, Some(Partial::BytesLost)));
+        assert_eq!(ended[0].last.time, KernelTime(4));
+        // The offset is added to the mark's position, across the wrap.
+        assert_eq!(ended[0].first.position, 2);
+        assert_eq!(ended[0].response_first.map(|at| at.time), Some(KernelTime(2)));
+    }
+
+    #[test]
+    fn an_answer_counts_though_its_request_was_never_finished() {
+        let mut pairing = Pairing::new();
+        pairing.part(1, 0, request());
+        pairing.part(1, 0, response());
+        pairing.part(1, 0, Part::ResponseEnd(END));
+        pairing.part(1, 0, Part::Broken(Broken::ConnectionReset));
+        assert_eq!(pairing.ended()[0].outcome, Outcome::Answered);
+        assert!(pairing.ledger.lines().contains("{protocol=\"http1\",reason=\"connection_reset\"} 1"));
+    }
+
+    #[test]
+    fn the_end_of_a_connection_ends_its_exchanges_and_no_others() {
+        let mut pairing = Pairing::new();
+        for (connection, stream) in [(1, 0), (2, 0), (2, u64::MAX), (3, 0)] {
+            pairing.part(connection, stream, request());
+        }
+        pairing.hear(2, |mark| What::Over(Broken::ConnectionClosed, mark));
+        let ended = pairing.ended();
+        assert_eq!(ended.len(), 2);
+        assert!(ended.iter().all(|exchange| exchange.connection.id == 2));
+        assert!(ended.iter().all(|exchange| exchange.outcome == Outcome::Broken(Broken::ConnectionClosed)));
+        assert_eq!(pairing.exchanges.open(), 2);
+        // What comes after the end begins nothing.
+        pairing.part(2, 0, Part::ResponseEnd(END));
+        assert!(pairing.events().is_empty());
+    }
+
+    #[test]
+    fn past_the_limit_requests_begin_nothing_and_are_counted() {
+        let mut pairing = Pairing::new();
+        pairing.exchanges.limit = 2;
+        (0..5).for_each(|stream| pairing.part(1, stream, request()));
+        assert_eq!(pairing.events().len(), 2);
+        assert!(pairing.ledger.lines().contains("{protocol=\"http1\",reason=\"table_full\"} 3"));
+    }
+}

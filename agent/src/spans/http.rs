@@ -4,7 +4,10 @@
 //! In: an exchange. Out: the name, the attributes and the status of its span. What is not known is left out.
 //! Does not: redact (`policy` does, and nothing leaves without it), nor guess routes: the path is never in a name.
 
-use std::{borrow::Cow, net::IpAddr};
+use std::{
+    borrow::Cow,
+    net::{IpAddr, SocketAddr},
+};
 
 use agent_protocols::{
     Broken,
@@ -130,8 +133,10 @@ impl List {
             self.text("url.query", query);
         }
         // The conventions ask for the scheme of the original client's request where a header tells it.
+        let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
+            None if is_https => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
@@ -179,7 +184,9 @@ impl List {
     fn client(&mut self, request: &HttpRequest, remote: Endpoint) {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
             let first = value.split(|byte| *byte == b',').next()?;
-            str::from_utf8(first.trim_ascii()).ok()?.parse::<IpAddr>().ok()
+            let first = str::from_utf8(first.trim_ascii()).ok()?;
+            // Some proxies add the port.
+            first.parse::<IpAddr>().ok().or_else(|| Some(first.parse::<SocketAddr>().ok()?.ip()))
         });
         match forwarded {
             Some(address) if Some(address) != remote.address() => self.owned("client.address", address.to_string()),

@@ -51,7 +51,8 @@ fn described(case: &Case) -> String {
         (false, Role::Server) => (at("10.0.0.2:8080"), at("10.0.0.1:40000")),
         (false, Role::Client) => (at("10.0.0.1:40000"), at("10.0.0.2:8080")),
     };
-    let facts = ConnectionFacts { id: 1, socket: 1, local: near, remote: far, network_namespace: 1, joined_mid_stream: false };
+    let facts =
+        ConnectionFacts { id: 1, socket: 1, local: near, remote: far, network_namespace: 1, joined_mid_stream: false };
     let exchange = Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http1,

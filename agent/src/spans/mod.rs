@@ -13,6 +13,7 @@ mod http;
 mod identity;
 mod open;
 mod parents;
+mod passing;
 mod processes;
 mod span;
 mod target;
@@ -26,6 +27,7 @@ pub use context::Context;
 pub use identity::Identities;
 use open::{EndFacts, Lineage, Open, Record};
 use parents::{Ambiguity, Decider, Decision};
+use passing::Passing;
 use processes::{Candidates, Process};
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
 
@@ -51,7 +53,8 @@ const HOLD_NS: u64 = 10_000_000_000;
 /// machines lose parents.
 const HELD: usize = 16_384;
 
-/// Processes with open exchanges or a known habit. Larger: memory. Smaller: calls of further processes have no parents.
+/// Processes with open exchanges or a known habit. Larger: memory. Smaller: spans of further processes have no parents of
+/// Onlooker's making.
 const PROCESSES: usize = 4096;
 
 /// The stage. Single-threaded; the caller gives events and time, and takes spans after each.
@@ -60,8 +63,9 @@ pub struct Spans {
     identities: Identities,
     open: Open,
     processes: FxHashMap<u32, Process>,
-    /// Requests being served that carried a context, so that a call that passes it on is known.
-    serving_context: FxHashMap<(u32, TraceId, SpanId), ServingContext>,
+    passing: Passing,
+    /// Open requests for which the tables had no room. While there are any, a call may be theirs.
+    unseen_requests: usize,
     now: KernelTime,
     settling: VecDeque<(KernelTime, ExchangeId)>,
     /// Those that wait, and some that no longer do.
@@ -71,13 +75,6 @@ pub struct Spans {
     ready: VecDeque<Span>,
     spans: Counter,
     ambiguous: [Counter; Ambiguity::ALL.len()],
-}
-
-/// The requests of one process that carry the same context.
-struct ServingContext {
-    /// The only one's first byte and span; absent where there have been several.
-    only: Option<(KernelTime, SpanId)>,
-    requests: u32,
 }
 
 impl fmt::Debug for Spans {
@@ -100,7 +97,8 @@ impl Spans {
             identities,
             open: Open::new(records),
             processes: FxHashMap::default(),
-            serving_context: FxHashMap::default(),
+            passing: Passing::default(),
+            unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
             held: VecDeque::new(),
@@ -165,7 +163,8 @@ impl Spans {
     }
 
     fn handle_began(&mut self, began: &Began) {
-        if !self.open.has_room() {
+        if !self.has_room(began.first.thread.tgid) {
+            self.unseen_requests += usize::from(began.role == Role::Server);
             return;
         }
         let Request::Http(request) = &*began.request;
@@ -174,40 +173,36 @@ impl Spans {
         self.join_ends(began.id);
     }
 
-    /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Record) {
-        let tgid = record.thread.tgid;
-        let carried = record.carried().map(|(trace, span)| (tgid, trace, span));
-        let (role, first, thread, connection) = (record.role, record.first, record.thread, record.connection);
-        if let (Role::Client, Some(carried)) = (role, carried) {
-            let only = self.serving_context.get(&carried).and_then(|serving| serving.only);
-            record.passed_on_by = only.filter(|(began, _)| *began < first).map(|(_, span_id)| span_id);
-        }
-        if let (Role::Server, Some(carried)) = (role, carried) {
-            let only = Some((first, record.span_id));
-            let several = self.serving_context.entry(carried).and_modify(|serving| serving.only = None);
-            several.or_insert(ServingContext { only, requests: 0 }).requests += 1;
-        }
+    fn has_room(&mut self, tgid: u32) -> bool {
         if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
             self.processes.retain(|_, process| !process.is_idle());
         }
-        let process = match self.processes.len() {
-            PROCESSES.. => self.processes.get_mut(&tgid),
-            _ => Some(self.processes.entry(tgid).or_default()),
-        };
-        match (role, process) {
-            (Role::Client, process) => {
-                record.candidates =
-                    process.map_or_else(Candidates::default, |process| process.handle_call(id, first, thread.tid));
+        self.open.has_room() && (self.processes.len() < PROCESSES || self.processes.contains_key(&tgid))
+    }
+
+    /// Puts the exchange into the table, and beside the others of its process.
+    fn index_process(&mut self, id: ExchangeId, mut record: Record) {
+        let (first, thread, connection) = (record.first, record.thread, record.connection);
+        let tgid = thread.tgid;
+        match record.role {
+            Role::Server => self.passing.handle_request(&record),
+            Role::Client => record.passed_on_by = self.passing.bringer(&record),
+        }
+        let process = self.processes.entry(tgid).or_default();
+        match record.role {
+            Role::Client => {
+                let seen = process.handle_call(id, first, thread.tid);
+                record.candidates = if self.unseen_requests == 0 { seen } else { Candidates::UNKNOWN };
             }
-            (Role::Server, Some(process)) => {
-                for call in process.handle_request(id, first, thread.tid, connection) {
+            Role::Server => {
+                // The head was complete after `now`: calls from well before that cannot have been caused by it.
+                let since = first.max(KernelTime(self.now.0.saturating_sub(SETTLE_NS)));
+                for call in process.handle_request(id, first, thread.tid, connection, since) {
                     if let Some(call) = self.open.get_mut(call) {
                         call.candidates.in_process = call.candidates.in_process.and(id);
                     }
                 }
             }
-            (Role::Server, None) => {}
         }
         self.open.insert(id, record);
     }
@@ -246,7 +241,10 @@ impl Spans {
         let Some(process) = self.processes.get_mut(&call.thread.tgid) else { return };
         process.handle_call_decided(call_id, call.first);
         call.first = first;
-        call.candidates = process.handle_call(call_id, first, call.thread.tid);
+        let candidates = process.handle_call(call_id, first, call.thread.tid);
+        if call.candidates != Candidates::UNKNOWN {
+            call.candidates = candidates;
+        }
     }
 
     fn handle_ended(&mut self, exchange: Box<Exchange>) {
@@ -255,28 +253,23 @@ impl Spans {
         record.end = Some(end);
         record.exchange = Some(exchange);
         let answering_tid = end.answering_thread.map(|thread| thread.tid);
-        let carried = record.carried();
-        let (role, thread, first) = (record.role, record.thread, record.first);
-        if let Some(process) = self.processes.get_mut(&thread.tgid) {
-            match role {
-                Role::Server => process.handle_request_end(id, first, end.last, thread.tid, answering_tid),
-                Role::Client => process.handle_call_end(thread.tid, answering_tid),
-            }
-        }
-        if let (Role::Server, Some((trace, span))) = (role, carried) {
-            let key = (thread.tgid, trace, span);
-            if let Some(serving) = self.serving_context.get_mut(&key) {
-                serving.requests -= 1;
-                if serving.requests == 0 {
-                    self.serving_context.remove(&key);
+        let process = self.processes.get_mut(&record.thread.tgid);
+        match (record.role, process) {
+            (Role::Server, process) => {
+                self.passing.handle_request_end(record);
+                if let Some(process) = process {
+                    process.handle_request_end(id, record.first, end.last, record.thread.tid, answering_tid);
                 }
             }
+            (Role::Client, Some(process)) => process.handle_call_end(record.thread.tid, answering_tid),
+            (Role::Client, None) => {}
         }
         self.settling.push_back((end.last, id));
     }
 
     /// The end of an exchange for which the table had no room: what it carried still counts.
     fn release_unknown(&mut self, exchange: &Exchange) {
+        self.unseen_requests = self.unseen_requests.saturating_sub(usize::from(exchange.role == Role::Server));
         let Request::Http(request) = &*exchange.request;
         let context = Context::of(request);
         let carried = context.as_ref().and_then(|context| Some((context, context.parent?)));
@@ -310,17 +303,15 @@ impl Spans {
 
     /// Decides this exchange if it can be decided, and then those that waited for it.
     fn decide(&mut self, id: ExchangeId, force: bool) {
-        let mut work = vec![(id, force)];
-        while let Some((id, force)) = work.pop() {
-            if let Some(waiters) = self.decide_one(id, force) {
-                work.extend(waiters.into_iter().map(|waiter| (waiter, false)));
-            }
+        let mut work = self.decide_one(id, force);
+        while let Some(waiter) = work.pop() {
+            work.append(&mut self.decide_one(waiter, false));
         }
     }
 
     /// Gives those that waited for it, if it is decided now.
-    fn decide_one(&mut self, id: ExchangeId, force: bool) -> Option<Vec<ExchangeId>> {
-        let record = self.open.get(id)?;
+    fn decide_one(&mut self, id: ExchangeId, force: bool) -> Vec<ExchangeId> {
+        let Some(record) = self.open.get(id) else { return Vec::new() };
         let tgid = record.thread.tgid;
         if record.lineage.is_none() {
             let mut decider = Decider { open: &self.open, identities: &mut self.identities, force };
@@ -331,19 +322,22 @@ impl Spans {
             if let Some(ambiguity) = ambiguity {
                 self.ambiguous[ambiguity as usize].increment();
             }
-            match decision {
+            let first = record.first;
+            let lineage = match decision {
                 Decision::Wait(other) => {
                     self.wait(id, other);
-                    return None;
+                    return Vec::new();
                 }
-                Decision::Given(lineage) => self.open.get_mut(id)?.lineage = Some(lineage),
-            }
+                Decision::Given(lineage) => lineage,
+            };
             if let Some(process) = self.processes.get_mut(&tgid) {
-                let record = self.open.get(id)?;
-                process.handle_call_decided(id, record.first);
+                process.handle_call_decided(id, first);
+            }
+            if let Some(record) = self.open.get_mut(id) {
+                record.lineage = Some(lineage);
             }
         }
-        let record = self.open.get_mut(id)?;
+        let Some(record) = self.open.get_mut(id) else { return Vec::new() };
         let waiters = std::mem::take(&mut record.waiters);
         if record.settled
             && let Some((exchange, lineage)) = record.exchange.take().zip(record.lineage.clone())
@@ -353,7 +347,7 @@ impl Spans {
             self.remembered.push_back((exchange.last.time, id));
             self.release(&exchange, span_id, lineage);
         }
-        Some(waiters)
+        waiters
     }
 
     fn wait(&mut self, id: ExchangeId, other: ExchangeId) {
@@ -383,10 +377,7 @@ impl Spans {
             parent_is_remote: lineage.parent_is_remote,
             trace_state: lineage.trace_state,
             sampled: lineage.sampled,
-            kind: match exchange.role {
-                Role::Server => Kind::Server,
-                Role::Client => Kind::Client,
-            },
+            kind: exchange.role.into(),
             name: description.name,
             start: offset.wall(exchange.first.time),
             end: offset.wall(exchange.last.time.max(exchange.first.time)),

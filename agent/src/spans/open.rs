@@ -27,7 +27,7 @@ pub struct Record {
     pub first: KernelTime,
     pub span_id: SpanId,
     pub context: Option<Box<Context>>,
-    pub ends: EndsKey,
+    pub ends: Option<EndsKey>,
     /// The same exchange, seen from its other end.
     pub other_end: Option<ExchangeId>,
     /// Of a call: the requests that may have caused it.
@@ -119,13 +119,17 @@ pub struct EndsKey {
 }
 
 impl EndsKey {
-    fn new(role: Role, connection: &ConnectionFacts, position: u32) -> Self {
+    /// Absent where the client is a socket that is not known.
+    fn new(role: Role, connection: &ConnectionFacts, position: u32) -> Option<Self> {
         let client = match role {
             Role::Server => connection.remote,
             Role::Client => connection.local,
         };
+        if client == Endpoint::Unix(0) {
+            return None;
+        }
         let is_loopback = client.address().is_some_and(|address| address.is_loopback());
-        Self { client, position, namespace: if is_loopback { connection.network_namespace } else { 0 } }
+        Some(Self { client, position, namespace: if is_loopback { connection.network_namespace } else { 0 } })
     }
 }
 
@@ -151,7 +155,9 @@ impl Open {
     }
 
     pub fn insert(&mut self, id: ExchangeId, record: Record) {
-        self.by_ends.insert((record.role, record.ends), id);
+        if let Some(ends) = record.ends {
+            self.by_ends.insert((record.role, ends), id);
+        }
         self.records.insert(id, record);
     }
 
@@ -165,9 +171,10 @@ impl Open {
 
     pub fn remove(&mut self, id: ExchangeId) {
         if let Some(record) = self.records.remove(&id)
-            && self.by_ends.get(&(record.role, record.ends)) == Some(&id)
+            && let Some(ends) = record.ends
+            && self.by_ends.get(&(record.role, ends)) == Some(&id)
         {
-            self.by_ends.remove(&(record.role, record.ends));
+            self.by_ends.remove(&(record.role, ends));
         }
     }
 
@@ -177,6 +184,6 @@ impl Open {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
         };
-        self.by_ends.get(&(other, record.ends)).copied()
+        self.by_ends.get(&(other, record.ends?)).copied()
     }
 }

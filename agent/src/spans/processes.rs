@@ -3,8 +3,9 @@
 //! time.
 //!
 //! In: begin and end of the process's exchanges. Out: the requests that may have caused a call.
-//! Does not: see requests of protocols that Onlooker does not parse, nor timers. A call that a timer makes while exactly
-//! one request is open looks like that request's own; nothing on the wire tells them apart.
+//! Does not: see requests of protocols that Onlooker does not parse, requests of which the bytes were lost, nor timers.
+//! A call that a timer makes while exactly one request is open looks like that request's own; nothing on the wire tells
+//! them apart.
 
 use std::collections::{BTreeSet, VecDeque};
 
@@ -28,6 +29,11 @@ pub struct Candidates {
     pub in_process: Count,
     /// The only one of them that the call's thread had read.
     pub on_thread: Option<ExchangeId>,
+}
+
+impl Candidates {
+    /// Of a call that may belong to a request that is not in the tables.
+    pub const UNKNOWN: Self = Self { in_process: Count::Several, on_thread: None };
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -62,8 +68,8 @@ enum ThreadHabit {
 /// The requests on one thread that have not ended.
 #[derive(Clone, Copy, Debug)]
 struct Serving {
-    /// The latest; absent when that one ended before an earlier one.
-    latest: Option<ExchangeId>,
+    /// The latest and its first byte; absent when that one ended before an earlier one.
+    latest: Option<(KernelTime, ExchangeId)>,
     connection: u64,
     requests: u32,
 }
@@ -93,29 +99,30 @@ impl Default for Process {
 }
 
 impl Process {
-    /// Gives the calls that began after this request's first byte though they were seen earlier: it may be their cause.
+    /// Gives the calls that began after `since`, but were seen before this request: it may be their cause.
     pub fn handle_request(
         &mut self,
         id: ExchangeId,
         first: KernelTime,
         tid: u32,
         connection: u64,
+        since: KernelTime,
     ) -> impl Iterator<Item = ExchangeId> {
         self.requests.insert((first, id));
         if self.habit != ThreadHabit::Shared {
             match self.by_thread.get_mut(&tid) {
                 None => {
-                    self.by_thread.insert(tid, Serving { latest: Some(id), connection, requests: 1 });
+                    self.by_thread.insert(tid, Serving { latest: Some((first, id)), connection, requests: 1 });
                 }
                 // Pipelined requests are read ahead and served in their order.
                 Some(serving) if serving.connection == connection => {
                     serving.requests += 1;
-                    serving.latest = Some(id);
+                    serving.latest = Some((first, id));
                 }
                 Some(_) => self.threads_are_shared(),
             }
         }
-        self.calls.range((first, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
+        self.calls.range((since, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
     }
 
     /// `answering_tid`: the thread that sent the response's first byte.
@@ -137,7 +144,7 @@ impl Process {
         }
         if let Some(serving) = self.by_thread.get_mut(&tid) {
             serving.requests -= 1;
-            serving.latest = serving.latest.filter(|latest| *latest != id);
+            serving.latest = serving.latest.filter(|(_, latest)| *latest != id);
             if serving.requests == 0 {
                 self.by_thread.remove(&tid);
             }
@@ -154,7 +161,8 @@ impl Process {
         let ended = ended.filter(|(began, last, _)| *began < first && first < *last).map(|(.., request)| *request);
         let in_process = open.chain(ended).take(2).fold(Count::None, Count::and);
         let serving = self.by_thread.get(&tid).filter(|serving| serving.requests == 1);
-        let on_thread = serving.and_then(|serving| serving.latest);
+        let read_by_thread = serving.and_then(|serving| serving.latest);
+        let on_thread = read_by_thread.filter(|(began, _)| *began < first).map(|(_, request)| request);
         Candidates { in_process, on_thread }
     }
 

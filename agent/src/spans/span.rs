@@ -3,7 +3,7 @@
 
 use std::borrow::Cow;
 
-use crate::moment::WallTime;
+use crate::{exchanges::Role, moment::WallTime};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TraceId(pub [u8; 16]);
@@ -15,6 +15,15 @@ pub struct SpanId(pub [u8; 8]);
 pub enum Kind {
     Server,
     Client,
+}
+
+impl From<Role> for Kind {
+    fn from(role: Role) -> Self {
+        match role {
+            Role::Server => Self::Server,
+            Role::Client => Self::Client,
+        }
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

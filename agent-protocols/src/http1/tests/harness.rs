@@ -61,7 +61,7 @@ pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
         *position = position.wrapping_add(length);
         outcome.messages.extend(core::iter::from_fn(|| parser.poll_message()));
         outcome.problems.extend(core::iter::from_fn(|| parser.poll_problem()));
-        assert!(parser.held_bytes() <= 4 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
+        assert!(parser.held_bytes() <= 2 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
     }
     outcome.finished = parser.is_finished();
     check_order(&outcome.messages, steps);

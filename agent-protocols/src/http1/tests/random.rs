@@ -49,9 +49,9 @@ impl Body {
 }
 
 impl Exchange {
-    fn request_bytes(&self) -> Vec<u8> {
+    fn request_bytes(&self, number: u16) -> Vec<u8> {
         let (head, body) = self.request.head_and_body();
-        [format!("{} /x HTTP/1.1\r\nHost: a\r\n{head}", self.method).into_bytes(), body].concat()
+        [format!("{} /{number} HTTP/1.1\r\nHost: a\r\n{head}", self.method).into_bytes(), body].concat()
     }
 
     fn has_response_body(&self) -> bool {
@@ -131,21 +131,88 @@ fn step() -> impl Strategy<Value = Step> {
     ]
 }
 
+/// Bytes at a place, up to a length, become a gap. `which` chooses the step among those of the script.
+fn lose(steps: &mut Vec<Step>, (which, at, length): (usize, usize, usize)) {
+    let which = which % steps.len();
+    let (is_request, bytes) = match &steps[which] {
+        Step::Requests(bytes) => (true, bytes.clone()),
+        Step::Responses(bytes) => (false, bytes.clone()),
+        _ => return,
+    };
+    let (before, rest) = bytes.split_at(at % bytes.len());
+    let (lost, behind) = rest.split_at(rest.len().min(length));
+    let (step, gap): (fn(&[u8]) -> Step, _) = match is_request {
+        true => (|bytes| to(bytes), Step::RequestsGap(lost.len() as u64)),
+        false => (|bytes| from(bytes), Step::ResponsesGap(lost.len() as u64)),
+    };
+    let pieces = [step(before), gap, step(behind)];
+    let pieces = pieces
+        .into_iter()
+        .filter(|step| !matches!(step, Step::Requests(bytes) | Step::Responses(bytes) if bytes.is_empty()));
+    steps.splice(which..=which, pieces);
+}
+
 proptest! {
+    /// Whatever is lost, no response is given to a request that is not its own, and the next exchange is whole.
+    #[test]
+    fn losses_never_pair_wrongly(
+        turns in vec(vec(exchange(), 1..4), 1..6),
+        losses in vec((any::<usize>(), any::<usize>(), 1..400_usize), 1..5),
+        joined_mid_stream in any::<bool>(),
+    ) {
+        let (mut steps, mut number) = (Vec::new(), 0);
+        for exchanges in &turns {
+            let (mut requests, mut responses) = (Vec::new(), Vec::new());
+            for exchange in exchanges {
+                // The number is in the target and in the status, so that a pair can be checked.
+                let exchange = Exchange { status: 400 + number, ..exchange.clone() };
+                requests.extend(exchange.request_bytes(number));
+                responses.extend(exchange.response_bytes());
+                number += 1;
+            }
+            let head = requests.windows(4).position(|bytes| bytes == b"\r\n\r\n").map_or(0, |at| at + 4);
+            if let [exchange] = &exchanges[..]
+                && exchange.informational
+                && head < requests.len()
+            {
+                // The conversation turns inside the request.
+                steps.extend([to(&requests[..head]), from("HTTP/1.1 100 Continue\r\n\r\n"), to(&requests[head..])]);
+            } else {
+                steps.push(to(&requests));
+            }
+            steps.push(from(&responses));
+        }
+        for loss in losses {
+            lose(&mut steps, loss);
+        }
+        steps.extend([to("GET /199 HTTP/1.1\r\n\r\n"), from("HTTP/1.1 599 x\r\nContent-Length: 0\r\n\r\n")]);
+        let outcome = text(&run(joined_mid_stream, &steps));
+        let mut pairs = Vec::new();
+        for line in outcome.lines().filter(|line| line.contains(" < ") && !line.contains("end")) {
+            let (stream, status) = line.split_once(" < ").expect("filtered");
+            let request = outcome.lines().find(|line| line.starts_with(&format!("{stream} > ")));
+            let target = request.and_then(|line| line.rsplit('/').next()).unwrap_or_default();
+            prop_assert_eq!(target.parse::<u16>().map(|number| number + 400).ok(), status.parse().ok(), "{}", outcome);
+            pairs.push(status);
+        }
+        prop_assert_eq!(pairs.last(), Some(&"599"), "{}", outcome);
+        prop_assert!(outcome.contains("> end 0") && outcome.contains("< end 0"), "{}", outcome);
+    }
+
     #[test]
     fn conversations_come_out_as_they_went_in(
         turns in vec(vec(exchange(), 1..5), 1..5),
         lengths in vec(1..60_usize, 1..5),
         joined_mid_stream in any::<bool>(),
     ) {
-        let (mut steps, mut expected, mut stream) = (Vec::new(), Vec::new(), 0);
+        let (mut steps, mut expected, mut stream) = (Vec::new(), Vec::new(), 0_u16);
         for exchanges in &turns {
-            let requests: Vec<u8> = exchanges.iter().flat_map(Exchange::request_bytes).collect();
+            let requests: Vec<u8> = exchanges.iter().zip(stream..).flat_map(|(exchange, stream)| exchange.request_bytes(stream)).collect();
             let responses: Vec<u8> = exchanges.iter().flat_map(Exchange::response_bytes).collect();
             steps.extend(cut(&requests, &lengths, |bytes| to(bytes)));
             steps.extend(cut(&responses, &lengths, |bytes| from(bytes)));
             for (exchange, stream) in exchanges.iter().zip(stream..) {
-                expected.push(format!("{stream} > {} /x", exchange.method));
+                expected.push(format!("{stream} > {} /{stream}", exchange.method));
                 expected.push(format!("{stream} > end {}", exchange.request.length()));
             }
             for exchange in exchanges {

@@ -186,6 +186,21 @@ impl Kernel {
         }
     }
 
+    /// As a kernel would that counts turns by the order of its own records.
+    pub fn count_turns_as_written(&mut self) {
+        let (mut turn, mut last) = (0, None);
+        for record in &mut self.records {
+            match record {
+                Record::Data(record, _) => {
+                    turn += u32::from(last.replace(record.flags) != Some(record.flags));
+                    record.turn = turn;
+                }
+                Record::Closed(record) => record.turns = turn,
+                Record::Opened(_) | Record::Process(_) => {}
+            }
+        }
+    }
+
     fn turn_to(&mut self, direction: Direction) {
         if self.last != Some(direction) {
             self.turn += 1;
@@ -199,6 +214,7 @@ impl Kernel {
         }
         let sent_before = self.sent_before || direction == Received && self.sent != self.sent_counted;
         self.records.push(Record::Opened(OpenedRecord {
+            socket: self.id,
             kind: RecordKind::Opened as u32,
             tgid: self.tgid,
             connection: self.id,

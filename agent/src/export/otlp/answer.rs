@@ -49,7 +49,7 @@ const UNREADABLE: &str = "unreadable_answer";
 pub fn from_http(status: StatusCode, headers: &HeaderMap, body: Option<&[u8]>, now: SystemTime) -> Outcome {
     if status.is_success() {
         // The status line has said that the batch was taken; a body that makes no sense does not undo that.
-        let readable = headers.get(header::CONTENT_TYPE).is_none_or(|value| is_protobuf(value));
+        let readable = headers.get(header::CONTENT_TYPE).is_none_or(is_protobuf);
         return body.filter(|_| readable).and_then(delivered).unwrap_or_else(|| Outcome::Delivered {
             rejected: 0,
             remark: Some(Cause::new(UNREADABLE, &format!("{status} with a body that is not OTLP"))),
@@ -68,7 +68,7 @@ fn is_protobuf(content_type: &HeaderValue) -> bool {
 }
 
 /// Statuses that mean something to a person who runs a collector by themselves, the others by class.
-const fn http_label(status: StatusCode) -> &'static str {
+fn http_label(status: StatusCode) -> &'static str {
     match status.as_u16() {
         400 => "http_400",
         401 => "http_401",
@@ -79,9 +79,9 @@ const fn http_label(status: StatusCode) -> &'static str {
         502 => "http_502",
         503 => "http_503",
         504 => "http_504",
-        300..=399 => "http_3xx",
-        400..=499 => "http_4xx",
-        500..=599 => "http_5xx",
+        _ if status.is_redirection() => "http_3xx",
+        _ if status.is_client_error() => "http_4xx",
+        _ if status.is_server_error() => "http_5xx",
         _ => "http_other",
     }
 }
@@ -247,4 +247,98 @@ struct ProtoDuration {
     seconds: i64,
     #[prost(int32, tag = "2")]
     nanos: i32,
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::{collection::vec, prelude::*};
+
+    use super::*;
+
+    fn headers(pairs: &[(&'static str, &str)]) -> HeaderMap {
+        let pairs = pairs.iter().map(|(name, value)| (http::HeaderName::from_static(name), value.parse().unwrap()));
+        pairs.collect()
+    }
+
+    fn told(outcome: &Outcome) -> Option<Duration> {
+        match outcome {
+            Outcome::Retry { told, .. } => *told,
+            other => panic!("{other:?} is no retry"),
+        }
+    }
+
+    #[test]
+    fn retry_after_is_seconds_or_a_date_or_nothing() {
+        let now = httpdate::parse_http_date("Sun, 06 Nov 1994 08:49:30 GMT").unwrap();
+        for (value, expected) in [
+            ("120", Some(120)),
+            (" 5 ", Some(5)),
+            ("18446744073709551615", Some(u64::MAX)),
+            ("Sun, 06 Nov 1994 08:49:37 GMT", Some(7)),
+            ("Sunday, 06-Nov-94 08:49:37 GMT", Some(7)),
+            ("Sun, 06 Nov 1994 08:49:29 GMT", None),
+            ("-1", None),
+            ("soon", None),
+            ("", None),
+        ] {
+            let outcome = from_http(StatusCode::TOO_MANY_REQUESTS, &headers(&[("retry-after", value)]), None, now);
+            assert_eq!(told(&outcome), expected.map(Duration::from_secs), "{value}");
+        }
+    }
+
+    #[test]
+    fn retry_info_is_read_with_and_without_padding() {
+        let info = RetryInfo { retry_delay: Some(ProtoDuration { seconds: 3, nanos: 500_000_000 }) };
+        let any = Any { type_url: "type.googleapis.com/google.rpc.RetryInfo".to_owned(), value: info.encode_to_vec() };
+        let bytes = RpcStatus { message: "busy".to_owned(), details: vec![any] }.encode_to_vec();
+        let padded = base64::engine::general_purpose::STANDARD.encode(&bytes);
+        assert!(padded.ends_with('='), "this test needs padding");
+        for text in [padded.as_str(), padded.trim_end_matches('=')] {
+            let status = headers(&[("grpc-status", "8"), ("grpc-status-details-bin", text)]);
+            assert_eq!(told(&from_grpc(StatusCode::OK, &status, None)), Some(Duration::from_millis(3_500)));
+        }
+    }
+
+    #[test]
+    fn what_stands_before_a_grpc_collector_answers_in_http() {
+        for (status, label, retried) in [
+            (503, "http_503", true),
+            (429, "http_429", true),
+            (401, "http_401", false),
+            (404, "http_404", false),
+            (200, "unreadable_answer", false),
+        ] {
+            let outcome = from_grpc(StatusCode::from_u16(status).unwrap(), &HeaderMap::new(), None);
+            let (Outcome::Retry { cause, .. } | Outcome::Refused(cause)) = &outcome else { panic!("{outcome:?}") };
+            assert_eq!((cause.label, matches!(outcome, Outcome::Retry { .. })), (label, retried));
+        }
+    }
+
+    #[test]
+    fn details_are_bounded_and_printable() {
+        let cause = Cause::new("x", &"\u{1b}[2J\n".repeat(1_000));
+        assert_eq!(cause.detail.chars().count(), 240);
+        assert!(!cause.detail.contains(char::is_control));
+    }
+
+    proptest! {
+        #[test]
+        fn no_answer_is_too_strange(
+            status in 100_u16..1000,
+            code in "[0-9]{1,3}|.{0,4}",
+            details in "[A-Za-z0-9+/=]{0,60}",
+            body in vec(any::<u8>(), 0..200),
+        ) {
+            let status = StatusCode::from_u16(status).unwrap();
+            let mut fields = HeaderMap::new();
+            for (name, text) in [("grpc-status", &code), ("grpc-status-details-bin", &details), ("retry-after", &code)] {
+                if let Ok(value) = text.parse::<HeaderValue>() {
+                    fields.insert(name, value);
+                }
+            }
+            let taken = |outcome| matches!(outcome, Outcome::Delivered { .. });
+            prop_assert_eq!(taken(from_http(status, &fields, Some(&body), SystemTime::UNIX_EPOCH)), status.is_success());
+            prop_assert_eq!(taken(from_grpc(status, &fields, Some(&body))), code.parse() == Ok(0_u32));
+        }
+    }
 }

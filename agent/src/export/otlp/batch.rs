@@ -7,10 +7,14 @@
 use rustc_hash::FxHashMap;
 
 use super::{
-    encode::{SCHEMA_URL, encode_resource, encode_span},
+    encode::{encode_resource, encode_span},
     wire::{Field, Writer, push_varint, varint_len},
 };
-use crate::{enrich::Resource, spans::Span};
+use crate::{
+    enrich::Resource,
+    export::{SCHEMA_URL, SCOPE_NAME, SCOPE_VERSION},
+    spans::Span,
+};
 
 #[derive(Debug, Default)]
 pub struct Batch {
@@ -149,8 +153,8 @@ fn scope_prefix() -> Vec<u8> {
     let mut prefix = Vec::with_capacity(80);
     let mut writer = Writer(&mut prefix);
     writer.message(SCOPE, |scope| {
-        scope.text(NAME, "onlooker");
-        scope.text(VERSION, env!("CARGO_PKG_VERSION"));
+        scope.text(NAME, SCOPE_NAME);
+        scope.text(VERSION, SCOPE_VERSION);
     });
     writer.text(SCHEMA, SCHEMA_URL);
     prefix

@@ -9,9 +9,6 @@ use crate::{
     spans::{Attribute, Kind, Span, Status, Value},
 };
 
-/// The version of the semantic conventions that the attributes follow.
-pub const SCHEMA_URL: &str = "https://opentelemetry.io/schemas/1.44.0";
-
 /// The bit of W3C trace flags; every released span was sampled in, whoever decided it.
 const SAMPLED: u32 = 0x01;
 /// `SPAN_FLAGS_CONTEXT_HAS_IS_REMOTE_MASK`: whether the parent is remote is known.
@@ -62,7 +59,7 @@ pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
     });
 }
 
-/// `flags` is field 16, whose tag takes two bytes: the only such field of OTLP that is written here.
+/// `flags` is field 16: the only one here whose tag takes two bytes, and the only fixed32.
 fn flags(span: &Span, out: &mut Writer<'_>) {
     const FLAGS_FIXED32_TAG: [u8; 2] = [0x85, 0x01];
     let remote = if span.parent_is_remote { IS_REMOTE } else { 0 };

@@ -23,17 +23,17 @@ mod wire;
 
 use std::sync::Arc;
 
-pub use self::{
-    batch::Batch,
-    encode::SCHEMA_URL,
-    error::OtlpError,
-    queue::{MAX_BATCH_BYTES, MAX_QUEUE_BYTES},
-    sender::OtlpSender,
-};
+#[doc(hidden)] // For `benches/otlp_encode.rs`: a batch is bytes, and only the sender sends.
+pub use self::batch::Batch;
 use self::{
     counts::Counts,
     queue::{Offer, Queue},
     transport::Transport,
+};
+pub use self::{
+    error::OtlpError,
+    queue::{MAX_BATCH_BYTES, MAX_QUEUE_BYTES},
+    sender::OtlpSender,
 };
 use crate::{
     config::{BatchConfig, OtlpConfig},

@@ -27,7 +27,6 @@ impl Field {
 const VARINT: u8 = 0;
 const FIXED64: u8 = 1;
 const DELIMITED: u8 = 2;
-const FIXED32: u8 = 5;
 
 /// Appends fields; defaults are written where asked, which every reader accepts.
 pub struct Writer<'buffer>(pub &'buffer mut Vec<u8>);
@@ -40,11 +39,6 @@ impl Writer<'_> {
 
     pub fn fixed64(&mut self, field: Field, value: u64) {
         self.0.push((field.0 << 3) | FIXED64);
-        self.0.extend_from_slice(&value.to_le_bytes());
-    }
-
-    pub fn fixed32(&mut self, field: Field, value: u32) {
-        self.0.push((field.0 << 3) | FIXED32);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 

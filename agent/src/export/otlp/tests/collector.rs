@@ -95,6 +95,8 @@ impl Collector {
             let mut connections = tokio::task::JoinSet::new();
             loop {
                 let (stream, _) = listener.accept().await.unwrap();
+                // Bytes held back until an acknowledgement look like idleness, and a paused clock would run.
+                stream.set_nodelay(true).unwrap();
                 let (script, tls) = (script.clone(), tls.clone());
                 connections.spawn(async move {
                     match tls {

@@ -85,3 +85,31 @@ async fn spans_the_collector_rejects_are_not_counted_as_exported() {
         assert_eq!(settled, fate(26, &[("rejected_by_collector", 14)]));
     }
 }
+
+#[tokio::test]
+async fn every_span_of_a_busy_pipeline_has_a_number() {
+    const SPANS: u64 = 50_000;
+    for protocol in BOTH {
+        // Some requests lose spans for good, so that every kind of count is at work.
+        let replies = (0..40).map(|_| Reply::TakeBut { rejected: 3, message: "too old" });
+        let mut collector = Collector::start(protocol, replies).await;
+        let batch = BatchConfig { max_queue_size: 200, max_export_batch_size: 50, ..IN_ONE };
+        let rig = Rig::start(&otlp(protocol, collector.url("http")), &batch);
+        let exporter = rig.exporter.clone();
+        let pipeline = tokio::task::spawn_blocking(move || {
+            for number in 0..SPANS {
+                exporter.offer(&released(number));
+            }
+        });
+        pipeline.await.expect("offering does not panic");
+        let settled = rig.shut_down(Duration::from_secs(60)).await;
+        let mut arrived = 0;
+        while collector.waiting() > 0 {
+            arrived += collector.next().await.spans() as u64;
+        }
+        let dropped = |reason| settled.dropped.get(reason).copied().unwrap_or(0);
+        assert_eq!(settled.exported + dropped("rejected_by_collector"), arrived);
+        assert_eq!(arrived + dropped("queue_full"), SPANS, "{settled:?}");
+        assert!(dropped("rejected_by_collector") > 0, "{settled:?}");
+    }
+}

@@ -10,7 +10,7 @@ use proptest::{collection::vec, option, prelude::*};
 use prost::Message as _;
 
 use super::*;
-use crate::export::otlp::{batch::Batch, encode::SCHEMA_URL};
+use crate::export::{SCHEMA_URL, otlp::batch::Batch};
 
 fn request(batch: &Batch) -> ExportTraceServiceRequest {
     let mut bytes = Vec::new();
