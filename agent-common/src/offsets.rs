@@ -60,6 +60,8 @@ offsets! {
     sock_local_v6: "sock_common"."skc_v6_rcv_saddr",
     sock_remote_v6: "sock_common"."skc_v6_daddr",
     sock_net: "sock_common"."skc_net",
+    sock_state: "sock_common"."skc_state",
+    sock_flags: "sock_common"."skc_flags",
     net_namespace: "net"."ns",
     namespace_number: "ns_common"."inum",
     sock_protocol: "sock"."sk_protocol",

@@ -124,7 +124,7 @@ fn sent_before_first_turn(sk: u64, is_unix: bool, sent: bool, bytes: u32) -> u32
     if is_unix {
         return 0;
     }
-    let Some((sent_to, _)) = socket::tcp_positions(sk) else { return 0 };
+    let Some((sent_to, _)) = socket::tcp_positions(sk, sent) else { return 0 };
     if sent {
         return sent_to.wrapping_sub(bytes);
     }
@@ -143,7 +143,7 @@ pub fn turn(current: &mut Connection, sent: bool, sent_to: u32) -> u32 {
         }
         turn_to(current, true);
     } else {
-        if sent_to != current.sent_counted {
+        if sent_to.wrapping_sub(current.sent_counted) as i32 > 0 {
             turn_to(current, true);
         }
         turn_to(current, false);

@@ -12,6 +12,14 @@ pub const FAMILY_V6: u16 = 10;
 
 const TYPE_STREAM: u16 = 1;
 const PROTOCOL_TCP: u16 = 6;
+/// States of include/net/tcp_states.h: those in which no FIN of this end is on its way.
+const STATE_ESTABLISHED: u8 = 1;
+const STATE_CLOSE_WAIT: u8 = 8;
+/// `SOCK_DONE` of include/net/sock.h: TCP sets it when a FIN comes in, and only then.
+const FLAG_DONE: u64 = 1 << 1;
+/// `RCV_SHUTDOWN` of include/net/sock.h.
+const RECEIVE_SHUTDOWN: u8 = 1;
+
 const MODE_FORMAT: u16 = 0o170_000;
 const MODE_SOCKET: u16 = 0o140_000;
 
@@ -75,10 +83,35 @@ impl Socket {
     }
 }
 
-/// Sequence numbers past the last byte sent, and past the last byte that the application has read.
+/// Sequence numbers past the last byte sent, and past the last byte that the application has read, when a call that `sent`
+/// or received returns.
+///
+/// A FIN takes a sequence number as well: it is left out here, so that nothing seems to be missing behind the last byte.
 #[inline(always)]
-pub fn tcp_positions(sk: u64) -> Option<(u32, u32)> {
-    Some((field!(u32, sk, tcp_sent)?, field!(u32, sk, tcp_received)?))
+pub fn tcp_positions(sk: u64, sent: bool) -> Option<(u32, u32)> {
+    let (sent_to, received_to) = (field!(u32, sk, tcp_sent)?, field!(u32, sk, tcp_received)?);
+    let state = field!(u8, sk, sock_state)?;
+    if state == STATE_ESTABLISHED {
+        return Some((sent_to, received_to));
+    }
+    // What was sent lies before the FIN. A connection that was reset has sent none perhaps: one byte too few said to
+    // have been sent delays nothing, one too many would be waited for.
+    let sent_fin = !sent && state != STATE_CLOSE_WAIT;
+    // Where a FIN has come, it is the last that was received: all is read when it is.
+    let read_fin = has_received_fin(sk)? && received_to == field!(u32, sk, tcp_receive_next)?;
+    Some((sent_to.wrapping_sub(u32::from(sent_fin)), received_to.wrapping_sub(u32::from(read_fin))))
+}
+
+#[inline(always)]
+fn has_received_fin(sk: u64) -> Option<bool> {
+    Some(field!(u64, sk, sock_flags)? & FLAG_DONE != 0)
+}
+
+/// Whether a read of nothing is the end of what comes in: a read that asked for nothing gives nothing, too.
+#[inline(always)]
+pub fn has_read_all(sk: u64, is_unix: bool) -> Option<bool> {
+    let shut = field!(u8, sk, sock_shutdown)? & RECEIVE_SHUTDOWN != 0;
+    Some(shut && (is_unix || field!(u32, sk, tcp_received)? == field!(u32, sk, tcp_receive_next)?))
 }
 
 /// `OPENED_*` bits: whether bytes had passed before the call that moved `bytes`.
@@ -87,7 +120,7 @@ pub fn tcp_positions(sk: u64) -> Option<(u32, u32)> {
 /// one, so that a single byte before is not noticed.
 #[inline(always)]
 pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
-    let (sent_to, received_to) = tcp_positions(sk)?;
+    let (sent_to, received_to) = tcp_positions(sk, sent)?;
     let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
     let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);
     let sent_before = sent_to.wrapping_sub(if sent { bytes } else { 0 }).wrapping_sub(sent_from) as i32;

@@ -68,6 +68,8 @@ pub struct Transfer {
     pub thread: Thread,
     pub sent: bool,
     pub bytes: u32,
+    /// Bytes that the same call moved after these.
+    pub later: u32,
     pub payload: Payload,
     /// When it was entered, if it sent; when it returned, if it received.
     pub time_ns: u64,
@@ -78,7 +80,8 @@ pub struct Transfer {
 #[inline(never)]
 pub fn report(descriptor: u32, transfer: &Transfer) -> Option<()> {
     let found = socket::find(descriptor)?;
-    let followed = connection::follow(found, transfer.thread, transfer.sent, transfer.bytes)?;
+    let followed =
+        connection::follow(found, transfer.thread, transfer.sent, transfer.bytes.wrapping_add(transfer.later))?;
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
@@ -95,13 +98,20 @@ pub fn report(descriptor: u32, transfer: &Transfer) -> Option<()> {
     Some(())
 }
 
-/// Reports that a direction has ended in order: `sent` by a shutdown, otherwise by a read of nothing.
+/// Reports that what came in has ended, where a read of nothing says so.
 #[inline(always)]
-pub fn report_end(descriptor: u32, thread: Thread, sent: bool, time_ns: u64) -> Option<()> {
+pub fn report_received_end(descriptor: u32, thread: Thread, time_ns: u64) -> Option<()> {
     let found = socket::find(descriptor)?;
-    report_end_of(found.sk, thread, sent, time_ns)
+    let followed = connection::get(found.sk)?;
+    // SAFETY: a map value.
+    let is_unix = unsafe { (*followed).flags } & CONNECTION_UNIX != 0;
+    if !socket::has_read_all(found.sk, is_unix)? {
+        return None;
+    }
+    report_end_of(found.sk, thread, false, time_ns)
 }
 
+/// Reports that a direction has ended in order.
 #[inline(always)]
 pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Option<()> {
     let followed = connection::get(sk)?;
@@ -116,7 +126,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         }
         current.flags |= CONNECTION_RECEIVED_END;
     }
-    let (position, other_position) = positions(current, sk, sent, 0)?;
+    let (position, other_position) = positions(current, sk, sent, 0, 0)?;
     let record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,
@@ -135,9 +145,9 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
     Some(())
 }
 
-/// Where the bytes of a call began in their direction, and where the other direction stands.
+/// Where bytes of a call began in their direction, and where the other direction stands.
 #[inline(always)]
-fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32) -> Option<(u32, u32)> {
+fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32, later: u32) -> Option<(u32, u32)> {
     let (sent_to, received_to) = if current.flags & CONNECTION_UNIX != 0 {
         if sent {
             current.sent = current.sent.wrapping_add(bytes);
@@ -146,7 +156,8 @@ fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32) -> Optio
         }
         (current.sent, current.received)
     } else {
-        socket::tcp_positions(sk)?
+        let (sent_to, received_to) = socket::tcp_positions(sk, sent)?;
+        if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
     };
     Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })
 }
@@ -155,7 +166,7 @@ fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32) -> Optio
 fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Transfer) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
-    let (position, other_position) = positions(current, sk, transfer.sent, transfer.bytes)?;
+    let (position, other_position) = positions(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
     let sent_to = if transfer.sent { position.wrapping_add(transfer.bytes) } else { other_position };
     let turn = connection::turn(current, transfer.sent, sent_to);
     scratch.record = DataRecord {

@@ -158,9 +158,9 @@ fn exit(context: &RawTracePointContext, thread: Thread) -> Option<()> {
     if result == 0 {
         // A read of nothing is the end of the stream, unless nothing was asked for.
         let asked = !matches!(call.number, number::READ | number::RECVFROM) || third != 0;
-        return if sent || !asked { None } else { transfer::report_end(descriptor as u32, thread, false, now()) };
+        return if sent || !asked { None } else { transfer::report_received_end(descriptor as u32, thread, now()) };
     }
-    report(thread, descriptor as u32, sent, result as u64, payload)
+    report(thread, descriptor as u32, sent, result as u64, 0, payload)
 }
 
 #[inline(always)]
@@ -170,7 +170,7 @@ fn now() -> u64 {
 }
 
 #[inline(always)]
-fn report(thread: Thread, descriptor: u32, sent: bool, bytes: u64, payload: Payload) -> Option<()> {
+fn report(thread: Thread, descriptor: u32, sent: bool, bytes: u64, later: u64, payload: Payload) -> Option<()> {
     let now = now();
     let mut time_ns = now;
     if sent && let Some(entry) = ENTRY_BY_THREAD.get_ptr_mut(thread.tid % ENTRY_SLOTS) {
@@ -182,7 +182,10 @@ fn report(thread: Thread, descriptor: u32, sent: bool, bytes: u64, payload: Payl
     }
     let duration = now - time_ns;
     let duration_ns = if duration > u64::from(u32::MAX) { u32::MAX } else { duration as u32 };
-    transfer::report(descriptor, &Transfer { thread, sent, bytes: bytes as u32, payload, time_ns, duration_ns })
+    transfer::report(
+        descriptor,
+        &Transfer { thread, sent, bytes: bytes as u32, later: later as u32, payload, time_ns, duration_ns },
+    )
 }
 
 /// The vector of a `struct msghdr`.
@@ -193,28 +196,53 @@ fn message(header: u64) -> Option<Payload> {
     Some(Payload::Vector { pieces: vector[0], count: vector[1] })
 }
 
-/// Several messages in one call: their lengths, and the payload of a single one.
+/// Several messages in one call: each is a piece of the stream.
 #[inline(always)]
 fn messages(thread: Thread, call: &Call, count: u64, sent: bool) -> Option<()> {
     let [descriptor, headers, _, flags] = call.arguments;
     if !sent && flags & NOT_THE_STREAM != 0 {
         return None;
     }
-    let mut bytes = 0;
+    let mut later = 0;
+    for index in 0..MESSAGES_PER_CALL {
+        if index < count {
+            later += message_bytes(headers, index)?;
+        }
+    }
+    if later == 0 {
+        return if sent || count == 0 { None } else { transfer::report_received_end(descriptor as u32, thread, now()) };
+    }
     for index in 0..MESSAGES_PER_CALL {
         if index >= count {
             break;
         }
-        let length_at = headers + index * MESSAGE_BYTES + MESSAGE_LENGTH_AT;
-        // SAFETY: the helper checks the address in the process.
-        bytes += u64::from(unsafe { bpf_probe_read_user(length_at as *const u32).ok()? });
+        let bytes = message_bytes(headers, index)?;
+        later -= bytes;
+        let discarded = !sent && flags & THROWN_AWAY != 0;
+        let header = if discarded { 0 } else { headers + index * MESSAGE_BYTES };
+        report_message(descriptor, u64::from(sent), header, bytes, later);
     }
-    if bytes == 0 {
-        return if sent || count == 0 { None } else { transfer::report_end(descriptor as u32, thread, false, now()) };
+    Some(())
+}
+
+/// One of several messages; without a header its payload is not read.
+///
+/// A function of its own with plain numbers as arguments: the verifier walks it once, and not once per message.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn report_message(descriptor: u64, sent: u64, header: u64, bytes: u64, later: u64) -> u64 {
+    let payload = if header == 0 { Some(Payload::Unread) } else { message(header) };
+    if let Some(payload) = payload {
+        let _ = report(processes::current(), descriptor as u32, sent != 0, bytes, later, payload);
     }
-    let single = count == 1 && flags & THROWN_AWAY == 0;
-    let payload = if single { message(headers)? } else { Payload::Unread };
-    report(thread, descriptor as u32, sent, bytes, payload)
+    0
+}
+
+#[inline(always)]
+fn message_bytes(headers: u64, index: u64) -> Option<u64> {
+    let length_at = headers + index * MESSAGE_BYTES + MESSAGE_LENGTH_AT;
+    // SAFETY: the helper checks the address in the process.
+    unsafe { bpf_probe_read_user(length_at as *const u32).ok().map(u64::from) }
 }
 
 /// Bytes that pass from or to a pipe without being seen.
@@ -225,9 +253,9 @@ fn splice(thread: Thread, call: &Call, result: i64) -> Option<()> {
     }
     let [from, _, to, _] = call.arguments;
     if socket::find(to as u32).is_some() {
-        report(thread, to as u32, true, result as u64, Payload::Unread)
+        report(thread, to as u32, true, result as u64, 0, Payload::Unread)
     } else {
-        report(thread, from as u32, false, result as u64, Payload::Unread)
+        report(thread, from as u32, false, result as u64, 0, Payload::Unread)
     }
 }
 
