@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Kernel tests: the real binary on this kernel, real sockets, and for each thing that might fool it a test that tries.
+//!
+//! A test moves bytes itself, under a path of its own so that tests that run beside it are not mistaken for it, and
+//! compares what is printed with what it did: each exchange once on each watched end, and nothing else. Needs root.
+
+use std::{
+    collections::BTreeMap,
+    process,
+    sync::{Mutex, MutexGuard, PoisonError},
+};
+
+use anyhow::{Result, ensure};
+use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, Span};
+
+mod calls;
+mod connections;
+mod descriptors;
+mod garbage;
+mod lifecycle;
+mod losses;
+mod memory;
+mod oddities;
+mod processes;
+mod sockets;
+mod watching;
+
+/// The program that tests start where another process is needed.
+const PEER: &str = env!("CARGO_BIN_EXE_kernel-peer");
+
+/// An Onlooker that watches a test.
+#[derive(Debug)]
+struct Stage {
+    onlooker: Onlooker,
+    /// What the paths of this test's requests begin with.
+    prefix: &'static str,
+}
+
+/// The exchanges of a test as they were reported, by path; no path twice on one side.
+#[derive(Debug)]
+struct Seen {
+    servers: BTreeMap<String, Span>,
+    clients: BTreeMap<String, Span>,
+    finished: Finished,
+}
+
+impl Stage {
+    /// Watches this process and its children: both ends of what it says to itself.
+    fn watch_self(prefix: &'static str) -> Result<Self> {
+        Self::watch(prefix, &["--pid", &process::id().to_string()])
+    }
+
+    fn watch(prefix: &'static str, arguments: &[&str]) -> Result<Self> {
+        Ok(Self { onlooker: Onlooker::start(arguments, &[])?, prefix })
+    }
+
+    /// One path of this test.
+    fn path(&self, rest: impl std::fmt::Display) -> String {
+        format!("{}{rest}", self.prefix)
+    }
+
+    /// Waits for one SERVER and one CLIENT span of each path, stops, and checks that there is nothing else.
+    fn finish_pairs(self, paths: &[String]) -> Result<Seen> {
+        self.finish(paths, paths)
+    }
+
+    /// As above, where the two sides differ.
+    fn finish(mut self, servers: &[String], clients: &[String]) -> Result<Seen> {
+        let (prefix, count) = (self.prefix, servers.len() + clients.len());
+        let is_own = |span: &Span| path_of(span).is_some_and(|path| path.starts_with(prefix));
+        let complete = |spans: &[Span]| spans.iter().filter(|span| is_own(span)).count() >= count;
+        // Too few is told below, and better: which ones.
+        let _ = self.onlooker.wait_spans(complete, PATIENCE);
+        let finished = self.onlooker.stop()?;
+        ensure!(finished.status.success(), "{}: {}", finished.status, finished.stderr);
+        let of_kind = |kind: &str| -> BTreeMap<String, Span> {
+            let own = finished.spans.iter().filter(|span| span.kind == kind && is_own(span));
+            let mut by_path = BTreeMap::new();
+            for span in own {
+                let path = path_of(span).expect("it is one of ours").to_owned();
+                let twice = by_path.insert(path, span.clone());
+                assert_eq!(twice, None, "one exchange, one span");
+            }
+            by_path
+        };
+        let (seen_servers, seen_clients) = (of_kind("SERVER"), of_kind("CLIENT"));
+        assert_same("SERVER", &seen_servers, servers);
+        assert_same("CLIENT", &seen_clients, clients);
+        finished.ledger.assert_conserved("stdout");
+        assert_lossless(&finished.ledger);
+        Ok(Seen { servers: seen_servers, clients: seen_clients, finished })
+    }
+}
+
+impl Seen {
+    #[track_caller]
+    fn server(&self, path: &str) -> &Span {
+        &self.servers[path]
+    }
+
+    #[track_caller]
+    fn client(&self, path: &str) -> &Span {
+        &self.clients[path]
+    }
+
+    /// Both ends of an exchange, which must be joined.
+    #[track_caller]
+    fn pair(&self, path: &str) -> [&Span; 2] {
+        let (server, client) = (self.server(path), self.client(path));
+        assert_eq!(server.parent_span_id, client.span_id, "{path}: the two ends are not joined");
+        assert_eq!(server.trace_id, client.trace_id, "{path}");
+        [server, client]
+    }
+
+    /// What both ends must agree on.
+    #[track_caller]
+    fn assert_pair(&self, path: &str, status: i64, request_bytes: i64, response_bytes: i64) {
+        for span in self.pair(path) {
+            assert_eq!(span.integer("http.response.status_code"), Some(status), "{span:#?}");
+            assert_body(span, "http.request.body.size", request_bytes);
+            assert_body(span, "http.response.body.size", response_bytes);
+            assert_eq!(span.attributes.get("onlooker.partial"), None, "{span:#?}");
+        }
+    }
+}
+
+/// A body of no bytes may go untold.
+#[track_caller]
+fn assert_body(span: &Span, key: &str, bytes: i64) {
+    let told = span.integer(key);
+    assert!(told == Some(bytes) || bytes == 0 && told.is_none(), "{key} is {told:?}, not {bytes}: {span:#?}");
+}
+
+#[track_caller]
+fn assert_same(kind: &str, seen: &BTreeMap<String, Span>, expected: &[String]) {
+    let missing: Vec<&String> = expected.iter().filter(|path| !seen.contains_key(*path)).collect();
+    let extra: Vec<&String> = seen.keys().filter(|path| !expected.contains(path)).collect();
+    assert!(missing.is_empty() && extra.is_empty(), "{kind} spans missing: {missing:#?}, not expected: {extra:#?}");
+}
+
+/// Nothing was lost; but for calls of 32-bit programs, which a test beside this one may make.
+#[track_caller]
+fn assert_lossless(ledger: &Ledger) {
+    const LOST: &str = "onlooker_kernel_records_lost_total";
+    let compat = ledger.total_of(LOST, &[("reason", "compat_call")]);
+    assert_eq!(ledger.total(LOST) - compat, 0, "{ledger:#?}");
+    assert_eq!(ledger.total_of("onlooker_exchanges_incomplete_total", &[("reason", "records_lost")]), 0, "{ledger:#?}");
+}
+
+/// The path that was asked for: servers tell it as it is, clients in a URL.
+fn path_of(span: &Span) -> Option<&str> {
+    span.text("url.path").or_else(|| {
+        let (_, after_scheme) = span.text("url.full")?.split_once("://")?;
+        after_scheme.find('/').map(|slash| &after_scheme[slash..])
+    })
+}
+
+/// Held by tests that may not run beside each other.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
