@@ -24,5 +24,6 @@ pub const CONNECTIONS: u32 = 131_072;
 /// Process ids per entry of the process map; a byte each, so that no atomic is needed to change one.
 pub const PROCESSES_PER_BLOCK: u32 = 64;
 
-/// Bytes of the ring buffer by default. Larger: memory that is touched under load. Smaller: bursts are lost.
-pub const RING_BYTES: u32 = 8 * 1024 * 1024;
+/// Bytes of the ring buffer by default. Larger: resident memory, of which the ring takes twice its size, because the
+/// kernel maps it twice in a row. Smaller: bursts are lost that come while the daemon waits for a processor.
+pub const RING_BYTES: u32 = 4 * 1024 * 1024;

@@ -14,7 +14,8 @@ use onlooker::{
     run::RunError,
 };
 
-/// musl's allocator takes one lock for all threads and returns memory at once; this one does neither.
+/// musl's allocator takes one lock for all threads and returns memory at once; this one does neither. Without huge pages:
+/// they made 22 MB resident where 8 are used.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -206,6 +206,8 @@ fn glob(pattern: &str) -> Result<GlobMatcher, SelectionError> {
 
 #[cfg(test)]
 mod tests {
+    use std::slice::from_ref;
+
     use super::*;
 
     fn candidate(executable: &str, arguments: &str, ports: &[u16]) -> Candidate {
@@ -258,9 +260,9 @@ mod tests {
     #[test]
     fn parts_of_a_selector_must_all_match_and_one_selector_is_enough() {
         let both = Selector { open_ports: vec![PortRange { first: 80, last: 89 }], ..executable("*/nginx") };
-        check(&[both.clone()], &[], &candidate("/usr/sbin/nginx", "", &[85]), true);
-        check(&[both.clone()], &[], &candidate("/usr/sbin/nginx", "", &[90]), false);
-        check(&[both.clone()], &[], &candidate("/usr/bin/node", "", &[85]), false);
+        check(from_ref(&both), &[], &candidate("/usr/sbin/nginx", "", &[85]), true);
+        check(from_ref(&both), &[], &candidate("/usr/sbin/nginx", "", &[90]), false);
+        check(from_ref(&both), &[], &candidate("/usr/bin/node", "", &[85]), false);
         check(&[both, ports(443, 443)], &[], &candidate("/usr/bin/node", "", &[8080, 443]), true);
     }
 

@@ -479,7 +479,7 @@ pub(in crate::config) const TABLE: &[Row] = &[
     },
     Row {
         flag: Some("ring-size"),
-        default: Some("8MiB"),
+        default: Some("4MiB"),
         value: "BYTES",
         ..row(
             Key::RingSize,
