@@ -83,15 +83,14 @@ fn sending_ended(sk: u64) -> Option<()> {
     transfer::report_end_of(sk, processes::current(), true, unsafe { bpf_ktime_get_ns() })
 }
 
-/// A reset may leave bytes that the application has yet to read: the connection ends when it is told, or closes.
+/// Both ends have finished, or one has broken off. There may be bytes that the application has yet to read: the
+/// connection ends when it is told, or closes its descriptor.
 #[inline(always)]
 fn closed(sk: u64) -> Option<()> {
     let followed = connection::get(sk)?;
     if field!(i32, sk, sock_error)? != 0 {
         // SAFETY: a map value.
         unsafe { (*followed).flags |= CONNECTION_RESET }
-    } else {
-        connection::finish(followed, CLOSED_FINISHED);
     }
     Some(())
 }
