@@ -5,7 +5,7 @@
 
 use std::{
     env,
-    ffi::OsString,
+    ffi::{OsStr, OsString},
     fs,
     io::{BufRead as _, BufReader, Read as _, Write as _},
     net::{SocketAddr, TcpStream},
@@ -47,6 +47,16 @@ pub fn binary() -> PathBuf {
     env::var_os("ONLOOKER_BINARY").map_or_else(built, PathBuf::from)
 }
 
+/// Runs this program, the binary or a copy of it, without what in this process's environment configures it.
+#[must_use]
+pub fn command(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    for (name, _) in env::vars_os().filter(|(name, _)| configures_onlooker(name)) {
+        command.env_remove(name);
+    }
+    command
+}
+
 impl Onlooker {
     /// Starts it with a free admin port, and with `--print otlp-json` unless the arguments say how to print, and waits
     /// until it is ready. Of this process's environment nothing that configures it is passed on.
@@ -56,10 +66,7 @@ impl Onlooker {
     /// It does not start, or ends, or is not ready in time; with what it said on stderr.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let admin = free_address();
-        let mut command = Command::new(binary());
-        for (name, _) in env::vars_os().filter(|(name, _)| configures_onlooker(name)) {
-            command.env_remove(name);
-        }
+        let mut command = command(binary());
         command.args(arguments).args(["--admin", &admin.to_string()]);
         if !arguments.contains(&"--print") {
             command.args(["--print", "otlp-json"]);
@@ -196,8 +203,17 @@ impl Onlooker {
     /// # Errors
     ///
     /// It does not end in time, or has printed what is not OTLP/JSON.
-    pub fn stop(mut self) -> Result<Finished> {
-        self.signal(libc::SIGTERM)?;
+    pub fn stop(self) -> Result<Finished> {
+        self.stop_by(libc::SIGTERM)
+    }
+
+    /// As [`Onlooker::stop`], by another signal.
+    ///
+    /// # Errors
+    ///
+    /// As [`Onlooker::stop`].
+    pub fn stop_by(mut self, signal: i32) -> Result<Finished> {
+        self.signal(signal)?;
         self.finish()
     }
 

@@ -14,7 +14,11 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker_tests::{Load, Onlooker, PATIENCE, ServerProcess, onlooker::binary, poll_until, skip};
+use onlooker_tests::{
+    Load, Onlooker, PATIENCE, ServerProcess,
+    onlooker::{binary, command},
+    poll_until, skip,
+};
 use serde_json::Value;
 
 use crate::{
@@ -28,16 +32,11 @@ const READY: Duration = Duration::from_secs(2);
 #[test]
 fn signals_end_it_in_order() -> Result<()> {
     for signal in [libc::SIGTERM, libc::SIGINT] {
-        let mut stage = Stage::watch_self("/lifecycle/signal/")?;
+        let stage = Stage::watch_self("/lifecycle/signal/")?;
         let [client, server] = tcp_pair()?;
         let path = stage.path(signal);
         exchange(&client, &server, &path)?;
-        // The spans leave at the end at the latest; `stop` sends SIGTERM to a process that may have ended already.
-        if signal == libc::SIGINT {
-            stage.onlooker.wait_spans(|spans| spans.len() >= 2, PATIENCE)?;
-            stage.onlooker.signal(signal)?;
-        }
-        let finished = stage.onlooker.stop()?;
+        let finished = stage.onlooker.stop_by(signal)?;
         assert_eq!(finished.status.code(), Some(0), "{}", finished.stderr);
         assert!(!finished.ledger.is_empty(), "the ledger is printed at the end: {}", finished.stderr);
         finished.ledger.assert_conserved("stdout");
@@ -81,7 +80,7 @@ fn killed_under_load() -> Result<()> {
                 ensure!(took < READY, "ready only after {took:?}");
                 onlooker.wait_count(100)?;
                 went_on()?;
-                onlooker.kill()?;
+                drop(onlooker);
                 went_on()?;
             }
             Ok(())
@@ -165,13 +164,13 @@ fn assert_refused(output: &Output, status: i32, says: &[&str]) {
 
 #[test]
 fn bad_options_are_refused_with_the_nearest_right_name() -> Result<()> {
-    let run = |arguments: &[&str]| Command::new(binary()).args(arguments).output();
+    let run = |arguments: &[&str]| command(binary()).args(arguments).output();
     assert_refused(&run(&["--open-prot", "80"])?, 2, &["--open-prot", "--open-port"]);
     assert_refused(&run(&["--open-port", "80x"])?, 2, &["--open-port", "80x"]);
     assert_refused(&run(&["--ring-size", "5000"])?, 2, &["--ring-size", "5000"]);
     assert_refused(&run(&["--config", "/there/is/none.yaml"])?, 2, &["/there/is/none.yaml"]);
     assert_refused(&run(&["recrod", "file"])?, 2, &["recrod", "record"]);
-    let unknown = Command::new(binary()).env("ONLOOKER_OPEN_PROT", "80").output()?;
+    let unknown = command(binary()).env("ONLOOKER_OPEN_PROT", "80").output()?;
     assert_refused(&unknown, 2, &["ONLOOKER_OPEN_PROT", "ONLOOKER_OPEN_PORT"]);
     Ok(())
 }
@@ -184,7 +183,7 @@ fn missing_privileges_are_named() -> Result<()> {
     let program = folder.path().join("onlooker");
     fs::copy(binary(), &program)?;
     let options = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
-    let run = Command::new("setpriv").args(options).arg(&program).args(["--admin", "off"]).output();
+    let run = command("setpriv").args(options).arg(&program).args(["--admin", "off"]).output();
     let Ok(output) = run else {
         skip("setpriv is not installed");
         return Ok(());
@@ -198,7 +197,7 @@ fn missing_privileges_are_named() -> Result<()> {
 fn a_taken_admin_address_is_named() -> Result<()> {
     let taken = std::net::TcpListener::bind("127.0.0.1:0")?;
     let address = taken.local_addr()?.to_string();
-    let output = Command::new(binary()).args(["--admin", &address, "--print", "none"]).output()?;
+    let output = command(binary()).args(["--admin", &address, "--print", "none"]).output()?;
     assert_refused(&output, 1, &[&address]);
     Ok(())
 }
@@ -230,6 +229,7 @@ fn a_load_without_losses() -> Result<()> {
     let finished = onlooker.stop()?;
     assert_eq!(finished.ledger.total("onlooker_spans_total"), REQUESTS, "{:#?}", finished.ledger);
     crate::assert_lossless(&finished.ledger);
+    assert_eq!(finished.ledger.total("onlooker_exchanges_incomplete_total"), 0, "{:#?}", finished.ledger);
     finished.ledger.assert_conserved("stdout");
     let pid = Value::from(server.pid());
     assert!(finished.spans.iter().all(|span| span.resource["process.pid"] == pid && process::id() != server.pid()));
