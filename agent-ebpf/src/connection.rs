@@ -183,7 +183,9 @@ pub fn finish(connection: *mut Connection, reason: u32) {
         turns: current.turn,
         padding: 0,
     };
-    if !emit(&raw const record, size_of::<ClosedRecord>() as u64) {
+    // The daemon has never heard of a connection of which everything was lost, and could do nothing with its end.
+    let is_known = current.flags & CONNECTION_REPORTED != 0 || current.reported_turn != 0;
+    if !is_known || !emit(&raw const record, size_of::<ClosedRecord>() as u64) {
         // Requests are the odd turns of a conversation that was followed from its start.
         count(Loss::ExchangesUnreported, u64::from(current.turn.div_ceil(2) - current.reported_turn.div_ceil(2)));
     }
