@@ -69,7 +69,6 @@ fn passed_to_another_process() -> Result<()> {
     let [client, server] = tcp_pair()?;
     let (ours, theirs) = UnixStream::pair()?;
     let child = fork(|| {
-        drop(ours.try_clone()?);
         let received = receive_descriptor(&theirs)?;
         answer(TcpStream::from(received), &paths[1], 200)
     })?;
@@ -230,6 +229,8 @@ fn kept_over_an_exec() -> Result<()> {
     }
     ensure!(child.wait()?.success(), "the child has failed");
     let seen = stage.finish_pairs(&paths)?;
-    paths.iter().for_each(|path| drop(seen.pair(path)));
+    for path in &paths {
+        seen.pair(path);
+    }
     Ok(())
 }

