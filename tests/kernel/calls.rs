@@ -59,7 +59,7 @@ fn several_messages_in_one_call() -> Result<()> {
         assert_eq!(in_two_messages(to, &mut received, head, false)?, bytes.len());
         assert_eq!(received, bytes);
     }
-    stage.finish_pairs(&[path.clone()])?.assert_pair(&path, 200, 50, 60);
+    stage.finish_pairs(std::slice::from_ref(&path))?.assert_pair(&path, 200, 50, 60);
     Ok(())
 }
 
@@ -184,7 +184,7 @@ fn writev_of_64_pieces() -> Result<()> {
     assert_eq!(receive_whole(Receive::Readv, &server, sent)?, request.as_bytes());
     Send::Writev.all(&server, &response(204, 0))?;
     receive_whole(Receive::Readv, &client, response(204, 0).len())?;
-    let seen = stage.finish_pairs(&[path.clone()])?;
+    let seen = stage.finish_pairs(std::slice::from_ref(&path))?;
     assert_carried(&seen, &path, 204);
     Ok(())
 }
@@ -227,7 +227,7 @@ fn check_long_head(prefix: &'static str, bytes: usize, write_bytes: usize) -> Re
     })?;
     Send::Write.all(&server, &response(200, 3))?;
     receive_whole(Receive::Read, &client, response(200, 3).len())?;
-    let seen = stage.finish_pairs(&[path.clone()])?;
+    let seen = stage.finish_pairs(std::slice::from_ref(&path))?;
     assert_carried(&seen, &path, 200);
     Ok(())
 }

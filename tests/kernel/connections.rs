@@ -173,7 +173,7 @@ fn closed_without_an_answer() -> Result<()> {
     drop(server);
     assert_eq!(client.read(&mut [0; 64])?, 0);
     drop(client);
-    let seen = stage.finish_pairs(&[path.clone()])?;
+    let seen = stage.finish_pairs(std::slice::from_ref(&path))?;
     for span in seen.pair(&path) {
         assert_eq!(span.integer("http.response.status_code"), None, "a status is never made up");
         assert_eq!((span.text("error.type"), span.is_error), (Some("connection_closed"), true), "{span:#?}");
@@ -203,7 +203,7 @@ fn killed_in_mid_request() -> Result<()> {
     assert_eq!(child.wait()?, libc::SIGKILL);
     assert_eq!(client.read(&mut [0; 64])?, 0);
     drop(client);
-    let seen = stage.finish_pairs(&[path.clone()])?;
+    let seen = stage.finish_pairs(std::slice::from_ref(&path))?;
     for span in seen.pair(&path) {
         assert_eq!(span.integer("http.response.status_code"), None, "{span:#?}");
         assert!(span.is_error && span.text("error.type").is_some(), "{span:#?}");

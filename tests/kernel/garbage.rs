@@ -105,7 +105,7 @@ fn an_answer_that_is_none() -> Result<()> {
     server.write_all(&noise(11, 3000))?;
     client.read_exact(&mut [0; 3000])?;
     drop((client, server));
-    let seen = stage.finish_pairs(&[path.clone()])?;
+    let seen = stage.finish_pairs(std::slice::from_ref(&path))?;
     for span in seen.pair(&path) {
         assert_eq!(span.integer("http.response.status_code"), None, "{span:#?}");
         assert_eq!(span.text("error.type"), Some("not_understood"), "{span:#?}");

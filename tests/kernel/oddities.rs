@@ -77,7 +77,7 @@ fn awaited_whole() -> Result<()> {
     })?;
     Send::Write.all(&server, &response(200, 1))?;
     receive_whole(Receive::Read, &client, response(200, 1).len())?;
-    stage.finish_pairs(&[path.clone()])?.assert_pair(&path, 200, 20_000, 1);
+    stage.finish_pairs(std::slice::from_ref(&path))?.assert_pair(&path, 200, 20_000, 1);
     Ok(())
 }
 
@@ -111,7 +111,7 @@ fn non_blocking_sockets() -> Result<()> {
         Ok(short)
     })?;
     assert!(short_writes > 0, "8 MiB fit into the socket's buffer");
-    stage.finish_pairs(&[path.clone()])?.assert_pair(&path, 200, 0, BODY as i64);
+    stage.finish_pairs(std::slice::from_ref(&path))?.assert_pair(&path, 200, 0, BODY as i64);
     Ok(())
 }
 
