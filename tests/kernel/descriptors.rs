@@ -230,6 +230,8 @@ fn kept_over_an_exec() -> Result<()> {
     }
     ensure!(child.wait()?.success(), "the child has failed");
     let seen = stage.finish_pairs(&paths)?;
-    paths.iter().for_each(|path| drop(seen.pair(path)));
+    for path in &paths {
+        seen.pair(path);
+    }
     Ok(())
 }

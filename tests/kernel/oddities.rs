@@ -228,7 +228,7 @@ fn the_32_bit_entry_from_a_64_bit_program() -> Result<()> {
     server.write_all(&response(200, 4))?;
     receive_whole(Receive::Read, &client, response(200, 4).len())?;
     exchange(&mut client, &mut server, &after)?;
-    let seen = stage.finish(&[unseen.clone(), after.clone()], &[after.clone()])?;
+    let seen = stage.finish(&[unseen.clone(), after.clone()], std::slice::from_ref(&after))?;
     assert_body(seen.server(&unseen), "http.response.body.size", 4);
     let client = seen.clients.get(&after).context("the next request is seen")?;
     assert_eq!(client.integer("http.response.status_code"), Some(200));
