@@ -107,6 +107,13 @@ fn has_received_fin(sk: u64) -> Option<bool> {
     Some(field!(u64, sk, sock_flags)? & FLAG_DONE != 0)
 }
 
+/// Whether bytes have come that the application has yet to read; a FIN behind them is none.
+#[inline(always)]
+pub fn has_unread(sk: u64) -> Option<bool> {
+    let waiting = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u32, sk, tcp_received)?);
+    Some(waiting > u32::from(has_received_fin(sk)?))
+}
+
 /// Whether a read of nothing is the end of what comes in: a read that asked for nothing gives nothing, too.
 #[inline(always)]
 pub fn has_read_all(sk: u64, is_unix: bool) -> Option<bool> {

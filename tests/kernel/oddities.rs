@@ -4,7 +4,7 @@
 use std::{
     arch::asm,
     io::{ErrorKind, Read as _, Write as _},
-    net::TcpStream,
+    net::{Shutdown, TcpStream},
     os::fd::AsRawFd as _,
     process::{Command, Stdio},
     slice, thread,
@@ -142,6 +142,28 @@ fn zero_length_reads() -> Result<()> {
     }
     let seen = stage.finish_pairs(&paths)?;
     paths.iter().for_each(|path| seen.assert_pair(path, 200, 0, 2));
+    Ok(())
+}
+
+/// The answer, and the server's end behind it, had come before the client said that it had no more to say.
+#[test]
+fn shut_down_before_the_answer_was_read() -> Result<()> {
+    let stage = Stage::watch_self("/odd/shut-down/")?;
+    let path = stage.path("");
+    let [mut client, mut server] = tcp_pair()?;
+    client.write_all(&get(&path))?;
+    receive_whole(Receive::Read, &server, get(&path).len())?;
+    server.write_all(&response(200, 30))?;
+    drop(server);
+    // Waits for the FIN: all has come, and nothing was read.
+    let mut poll = libc::pollfd { fd: client.as_raw_fd(), events: libc::POLLRDHUP, revents: 0 };
+    // SAFETY: one entry.
+    ensure!(unsafe { libc::poll(&mut poll, 1, 20_000) } == 1, "the server has not closed");
+    client.shutdown(Shutdown::Write)?;
+    let mut received = Vec::new();
+    client.read_to_end(&mut received)?;
+    assert_eq!(received, response(200, 30));
+    stage.finish_pairs(slice::from_ref(&path))?.assert_pair(&path, 200, 0, 30);
     Ok(())
 }
 

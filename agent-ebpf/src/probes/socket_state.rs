@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use crate::{connection, fields::field, probes::process, processes, transfer};
+use crate::{connection, fields::field, probes::process, processes, socket, transfer};
 
 /// States of include/net/tcp_states.h.
 const ESTABLISHED: i32 = 1;
@@ -75,7 +75,9 @@ fn listened(sk: u64) -> Option<()> {
 #[inline(always)]
 fn sending_ended(sk: u64) -> Option<()> {
     let followed = connection::get(sk)?;
-    if field!(u8, sk, sock_shutdown)? & SHUT_BOTH == SHUT_BOTH {
+    // Where the peer has finished first, a shutdown of sending looks like a close. But what was not read can be read yet
+    // only after a shutdown: a close throws it away, and sends a reset.
+    if field!(u8, sk, sock_shutdown)? & SHUT_BOTH == SHUT_BOTH && !socket::has_unread(sk)? {
         connection::finish(followed, CLOSED_FINISHED);
         return Some(());
     }
