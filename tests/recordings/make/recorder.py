@@ -16,7 +16,8 @@ import time
 PATIENCE = 20
 # What every process gets, so that nothing of the machine's own comes in.
 ENVIRONMENT = {"PATH": "/usr/local/bin:/usr/bin:/bin:/usr/sbin:/sbin", "HOME": "/tmp", "LANG": "C.UTF-8"}
-KIND_FACTS = 2
+KIND_RECORD, KIND_FACTS = 1, 2
+PROCESS_RECORD = 4
 
 
 class Scene:
@@ -100,7 +101,8 @@ def family(pid):
 
 
 def neutral(raw, folder):
-    """The recording with facts that say nothing of this machine; the kernel's records stay as they are."""
+    """The recording with facts that say nothing of this machine, and without what other processes did meanwhile."""
+    known = set()
     at = raw.index(b"\n") + 1
     frames = [raw[:at]]
     while at < len(raw):
@@ -108,9 +110,18 @@ def neutral(raw, folder):
         body = raw[at + 5 : at + 5 + length]
         at += 5 + length
         if kind == KIND_FACTS:
-            body = json.dumps(neutral_facts(json.loads(body), folder), separators=(",", ":")).encode()
+            facts = neutral_facts(json.loads(body), folder)
+            known.add(facts.get("process", {}).get("tgid"))
+            body = json.dumps(facts, separators=(",", ":")).encode()
+        if kind == KIND_RECORD and is_of_another(body, known):
+            continue
         frames.append(struct.pack("<BI", kind, len(body)) + body)
     return b"".join(frames)
+
+
+def is_of_another(record, known):
+    kind, _, tgid, parent = struct.unpack_from("<IIII", record)
+    return kind == PROCESS_RECORD and tgid not in known and parent not in known
 
 
 def neutral_facts(facts, folder):
