@@ -8,7 +8,7 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::{
-    bench, fuzz, setup,
+    bench, demo, fuzz, setup,
     steps::{run as run_step, say},
     tally::Tally,
     test, tidy,
@@ -43,6 +43,7 @@ const CHECKS: &[Check] = &[
     Check { name: "licences, advisories", run: deny },
     Check { name: "fuzz", run: fuzz_targets },
     Check { name: "bench parse", run: || passed(bench::parse()) },
+    Check { name: "demo", run: show },
 ];
 
 pub fn run(tests: Tests) -> Result<()> {
@@ -114,6 +115,14 @@ fn deny() -> Result<Outcome> {
         return Ok(Outcome::Skipped("cargo-deny is not installed; tidy has checked the licences".into()));
     }
     passed(run_step(&mut cargo(["deny", "check", "bans", "licenses", "sources"])))
+}
+
+/// The README's first command: it ends by itself, and shows traces.
+fn show() -> Result<Outcome> {
+    if let Some(obstacle) = test::kernel_obstacle() {
+        return Ok(Outcome::Skipped(obstacle));
+    }
+    passed(demo::run())
 }
 
 fn fuzz_targets() -> Result<Outcome> {

@@ -8,7 +8,7 @@ mod services;
 mod traffic;
 mod watcher;
 
-use anyhow::Result;
+use anyhow::{Result, ensure};
 
 use crate::{
     build,
@@ -37,6 +37,8 @@ pub fn run() -> Result<()> {
     let answers = traffic::send(shop.gateway())?;
     let ledger = watcher.finish()?;
     println!("{ledger}");
+    // A counter is printed where it is not zero.
+    ensure!(ledger.contains("onlooker_spans_exported_total"), "no trace was shown");
     say(format!("demo: {answers}"));
     say(format!(
         "demo: now watch your own: `{} --pid PID`, or `--open-port 8080`; `--endpoint http://localhost:4317` sends the \

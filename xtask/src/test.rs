@@ -76,7 +76,7 @@ impl Suite {
 }
 
 /// Why this machine does not let the kernel programs in.
-fn kernel_obstacle() -> Option<String> {
+pub fn kernel_obstacle() -> Option<String> {
     const CAP_SYS_ADMIN: u32 = 21;
     const CAP_BPF: u32 = 39;
     if !is_root() {
