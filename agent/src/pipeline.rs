@@ -16,6 +16,7 @@ use crate::{
     moment::{KernelTime, WallClock},
     policy::Policy,
     spans::Spans,
+    targets::Names,
 };
 
 /// The stages in order.
@@ -67,8 +68,8 @@ impl Pipeline {
     }
 
     /// A process is watched from now on: its facts are read while it is there.
-    pub fn handle_process_seen(&mut self, tgid: u32) {
-        self.enrich.handle_process_seen(tgid);
+    pub fn handle_process_seen(&mut self, tgid: u32, names: &Names) {
+        self.enrich.handle_process_named(tgid, names.service.as_deref(), names.namespace.as_deref());
     }
 
     /// The kernel's clock has come this far, and every record from before has been handled.

@@ -28,6 +28,7 @@ use crate::{
     printing,
     run::RunError,
     services::Services,
+    targets::Names,
 };
 
 /// Time handed on after the last record: what waits for something to come is decided then.
@@ -83,7 +84,7 @@ pub fn through(config: &Config, ledger: &Ledger, recording: &Recording, outputs:
             Frame::Clock { .. } => {}
             Frame::Facts(text) => {
                 if let Some(tgid) = facts.learn(text) {
-                    pipeline.handle_process_seen(tgid);
+                    pipeline.handle_process_seen(tgid, &Names::default());
                 }
             }
             Frame::Record(bytes) => {

@@ -178,7 +178,8 @@ impl Watcher {
             Verdict::Watched { tgid, watch } => {
                 control.set_watch(tgid, watch);
                 self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
-                self.pipeline.handle_process_seen(tgid);
+                let names = self.targets.names(tgid).cloned().unwrap_or_default();
+                self.pipeline.handle_process_seen(tgid, &names);
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
             Verdict::Gone { .. } => {}

@@ -99,6 +99,14 @@ struct Rule {
     executable: Option<GlobMatcher>,
     command_line: Option<GlobMatcher>,
     containers_only: bool,
+    names: Names,
+}
+
+/// What a selector calls the services that it selects.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub service: Option<String>,
+    pub namespace: Option<String>,
 }
 
 impl Judge {
@@ -150,6 +158,13 @@ impl Judge {
         })
     }
 
+    /// The names that the first selector gives which matches the process.
+    #[must_use]
+    pub fn names(&self, candidate: &Candidate) -> Names {
+        let rule = self.include.iter().find(|rule| rule.matches(candidate));
+        rule.map(|rule| rule.names.clone()).unwrap_or_default()
+    }
+
     #[must_use]
     pub fn selects(&self, candidate: &Candidate) -> bool {
         if candidate.tgid == self.own || self.exclude.iter().any(|rule| rule.matches(candidate)) {
@@ -174,6 +189,7 @@ impl Rule {
             executable: compiled(&selector.executable)?,
             command_line: compiled(&selector.command_line)?,
             containers_only: selector.containers_only,
+            names: Names { service: selector.service_name.clone(), namespace: selector.service_namespace.clone() },
         })
     }
 
@@ -264,6 +280,16 @@ mod tests {
         check(from_ref(&both), &[], &candidate("/usr/sbin/nginx", "", &[90]), false);
         check(from_ref(&both), &[], &candidate("/usr/bin/node", "", &[85]), false);
         check(&[both, ports(443, 443)], &[], &candidate("/usr/bin/node", "", &[8080, 443]), true);
+    }
+
+    #[test]
+    fn the_first_selector_that_matches_names_the_service() {
+        let named = |name: &str| Selector { service_name: Some(name.to_owned()), ..ports(80, 89) };
+        let selection =
+            Selection { include: vec![executable("*/node"), named("web"), named("late")], ..Selection::default() };
+        let judge = Judge::new(&selection, 1).expect("globs");
+        assert_eq!(judge.names(&candidate("/usr/sbin/nginx", "", &[80])).service.as_deref(), Some("web"));
+        assert_eq!(judge.names(&candidate("/usr/bin/node", "", &[80])).service, None);
     }
 
     #[test]

@@ -9,6 +9,6 @@ mod judge;
 mod process;
 mod table;
 
-pub use judge::{Judge, SelectionError};
+pub use judge::{Judge, Names, SelectionError};
 pub use process::{Candidate, listening_ports, running};
 pub use table::{Targets, Verdict};

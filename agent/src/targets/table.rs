@@ -4,7 +4,7 @@
 use agent_common::records::{ProcessChange, ProcessRecord, Watch};
 use rustc_hash::FxHashMap;
 
-use super::{Candidate, Judge, process};
+use super::{Candidate, Judge, Names, process};
 use crate::ledger::{Counter, Family, Ledger};
 
 /// What is to be told to the kernel, and to the stages that keep facts of processes.
@@ -29,6 +29,7 @@ pub struct Targets {
 #[derive(Debug, Default)]
 struct Process {
     ports: Vec<u16>,
+    names: Names,
     is_watched: bool,
     /// It was named by its id, or is the child of one that was.
     is_named: bool,
@@ -56,11 +57,17 @@ impl Targets {
         if !self.judge.selects(candidate) {
             return None;
         }
-        Some(self.accept(candidate.tgid, candidate.listens_on.clone(), self.judge.is_named(candidate.tgid)))
+        Some(self.accept(candidate, self.judge.is_named(candidate.tgid)))
     }
 
-    fn accept(&mut self, tgid: u32, ports: Vec<u16>, is_named: bool) -> Verdict {
-        let before = self.watched.insert(tgid, Process { ports, is_watched: true, is_named });
+    fn accept(&mut self, candidate: &Candidate, is_named: bool) -> Verdict {
+        let (ports, names) = (candidate.listens_on.clone(), self.judge.names(candidate));
+        self.insert(candidate.tgid, Process { ports, names, is_watched: true, is_named })
+    }
+
+    fn insert(&mut self, tgid: u32, process: Process) -> Verdict {
+        let is_named = process.is_named;
+        let before = self.watched.insert(tgid, process);
         if !before.is_some_and(|process| process.is_watched) {
             self.watched_total.increment();
         }
@@ -82,8 +89,8 @@ impl Targets {
         if record.change == ProcessChange::Forked as u32 {
             // The kernel captures the child already; until it executes something it is its parent.
             let parent = self.watched.get(&record.parent).filter(|parent| parent.is_watched)?;
-            let (ports, is_named) = (parent.ports.clone(), parent.is_named);
-            return Some(self.accept(tgid, ports, is_named));
+            let (ports, names, is_named) = (parent.ports.clone(), parent.names.clone(), parent.is_named);
+            return Some(self.insert(tgid, Process { ports, names, is_watched: true, is_named }));
         }
         let name = name(&record.name);
         if record.change == ProcessChange::Listened as u32 {
@@ -103,7 +110,7 @@ impl Targets {
         let ports = known.ports.clone();
         let candidate = Candidate { listens_on: ports.clone(), ..Candidate::read(tgid, name) };
         if self.judge.selects(&candidate) {
-            return Some(self.accept(tgid, ports, false));
+            return Some(self.accept(&candidate, false));
         }
         Some(self.refuse_listener(tgid, ports))
     }
@@ -116,19 +123,25 @@ impl Targets {
 
     fn executed(&mut self, tgid: u32, name: &str) -> Verdict {
         if self.watched.get(&tgid).is_some_and(|process| process.is_named) {
-            return self.accept(tgid, Vec::new(), true);
+            return self.accept(&Candidate::read(tgid, name), true);
         }
         let mut candidate = Candidate::read(tgid, name);
         if self.judge.looks_at_ports() {
             candidate.listens_on = process::listening_ports(tgid);
         }
-        if self.judge.selects(&candidate) { self.accept(tgid, candidate.listens_on, false) } else { self.refuse(tgid) }
+        if self.judge.selects(&candidate) { self.accept(&candidate, false) } else { self.refuse(tgid) }
     }
 
     /// Whether what the kernel captured of a process is wanted: its records may have been written before it was refused.
     #[must_use]
     pub fn is_refused(&self, tgid: u32) -> bool {
         self.watched.get(&tgid).is_some_and(|process| !process.is_watched)
+    }
+
+    /// The names that the selector gave which chose it.
+    #[must_use]
+    pub fn names(&self, tgid: u32) -> Option<&Names> {
+        self.watched.get(&tgid).map(|process| &process.names)
     }
 
     #[must_use]
