@@ -107,6 +107,7 @@ impl Pipeline {
     /// open still are counted and no spans: nothing is known of their end.
     #[must_use]
     pub fn finish(mut self, now: KernelTime) -> Outputs {
+        self.connections.finish();
         self.drain_messages();
         self.unfinished.add(self.exchanges.open() as u64);
         self.spans.handle_time(now);

@@ -61,7 +61,9 @@ pub fn replay(config: &Config, path: &Path) -> Result<(), RunError> {
     Ok(())
 }
 
-fn through(config: &Config, ledger: &Ledger, recording: &Recording, outputs: Outputs) -> Outputs {
+/// The pipeline alone, as tests drive it: from the recording's frames to `outputs`, which are handed back to be flushed.
+#[must_use]
+pub fn through(config: &Config, ledger: &Ledger, recording: &Recording, outputs: Outputs) -> Outputs {
     let facts = Facts::default();
     let mut offset = WallOffset::default();
     let mut now = KernelTime::default();

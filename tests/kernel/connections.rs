@@ -133,6 +133,33 @@ fn half_closed_after_the_request() -> Result<()> {
     Ok(())
 }
 
+/// The last bytes of each side are read in one call with its FIN, which the kernel counts as a byte: none is missing.
+#[test]
+fn the_last_bytes_come_with_the_end() -> Result<()> {
+    let stage = Stage::watch_self("/connections/last/")?;
+    let paths = ["before", "with-the-end"].map(|name| stage.path(name));
+    let [mut client, mut server] = tcp_pair()?;
+    exchange(&client, &server, &paths[0])?;
+    // Loopback delivers before the call returns: both wait to be read.
+    client.write_all(&get(&paths[1]))?;
+    client.shutdown(Shutdown::Write)?;
+    let mut request = Vec::with_capacity(4096);
+    server.read_to_end(&mut request)?;
+    assert_eq!(request, get(&paths[1]));
+    server.write_all(&response(200, 300))?;
+    drop(server);
+    let mut answer = Vec::with_capacity(4096);
+    client.read_to_end(&mut answer)?;
+    assert_eq!(answer, response(200, 300));
+    drop(client);
+    let seen = stage.finish_pairs(&paths)?;
+    seen.assert_pair(&paths[1], 200, 0, 300);
+    for span in seen.pair(&paths[1]) {
+        assert_eq!(span.text("onlooker.partial"), None);
+    }
+    Ok(())
+}
+
 /// The server breaks off in the middle of its response: the status that it gave is told, and the error.
 #[test]
 fn reset_in_mid_response() -> Result<()> {

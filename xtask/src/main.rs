@@ -13,6 +13,7 @@ mod ci;
 mod collector;
 mod demo;
 mod fuzz;
+mod record_corpus;
 mod setup;
 mod steps;
 mod tally;
@@ -32,6 +33,7 @@ cargo xtask TASK
   fuzz                the fuzz targets: the kept corpus, then a few seconds of new input
   bench parse         time and allocations of the parsers
   bench load          throughput, latency and cost with and without Onlooker, against nginx
+  record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
@@ -58,6 +60,7 @@ fn run() -> Result<()> {
         ["tidy"] => tidy::run(),
         ["bench", "parse"] => bench::parse(),
         ["bench", "load", options @ ..] => bench::load(options),
+        ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {
             print!("{USAGE}");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the user asked for, as the stages read it.
 //!
-//! In: arguments, environment and a YAML file, by [`read`]. Out: a typed [`Config`] and the command to run, or every problem
+//! In: arguments, environment and a YAML file, by [`read()`]. Out: a typed [`Config`] and the command to run, or every problem
 //! with its place. `options.rs` is the one table that all of it follows. Nothing here acts on the configuration.
 
 mod command_line;

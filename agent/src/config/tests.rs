@@ -71,8 +71,8 @@ fn with_nothing_given_the_defaults_hold() {
             batch: BatchConfig {
                 schedule_delay: Duration::from_secs(5),
                 export_timeout: Duration::from_secs(30),
-                max_queue_size: 2048,
-                max_export_batch_size: 512,
+                max_queue_size: 16384,
+                max_export_batch_size: 2048,
             },
             disabled: false,
             backend: BackendChoice::Auto,

@@ -129,12 +129,24 @@ impl Connection {
             let broken = if tail_lost { Broken::BytesLost } else { broken_by(end) };
             out.heard.push_back(parsing.heard(facts, What::Over(broken, mark)));
         }
+        self.count_lost(turns, out);
+        self.reading = Reading::Deaf;
+    }
+
+    /// The watch is over; the connection may go on.
+    pub fn settle(&mut self, out: &mut Outputs) {
+        self.release_held(out);
+        if !self.reading.is_deaf() {
+            self.count_lost(None, out);
+        }
+    }
+
+    fn count_lost(&mut self, turns: Option<u32>, out: &Outputs) {
         self.turns.finish(turns);
         match self.reading.protocol() {
             Some((protocol, requests)) => out.count_lost(Some(protocol), self.turns.take_lost(requests)),
             None => out.count_lost(None, self.turns.lost_pairs(turns)),
         }
-        self.reading = Reading::Deaf;
     }
 
     /// Learns from the first record of a connection where both directions stand.

@@ -112,6 +112,13 @@ impl Connections {
         }
     }
 
+    /// Nothing more will come: what waits is let go, and what was lost up to here is counted.
+    pub fn finish(&mut self) {
+        for connection in self.table.values_mut() {
+            connection.settle(&mut self.out);
+        }
+    }
+
     pub fn poll_heard(&mut self) -> Option<Heard> {
         self.out.heard.pop_front()
     }

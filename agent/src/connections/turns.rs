@@ -77,17 +77,18 @@ impl Turns {
         std::mem::take(&mut self.sides[requests as usize].lost)
     }
 
-    /// The last half-turn is over: `turns` were counted by the kernel, where it said so.
+    /// The last half-turn is over: `turns` were counted by the kernel, where it said so; else those that were seen.
     pub fn finish(&mut self, turns: Option<u32>) {
         let seen = self.sides.map(|side| side.turn);
-        let tail_lost = turns.is_some_and(|turns| turns > seen[0].max(seen[1]));
+        let last_seen = seen[0].max(seen[1]);
+        let turns = turns.unwrap_or(last_seen);
+        let tail_lost = turns > last_seen;
         self.known_loss |= tail_lost;
         for (index, side) in self.sides.iter_mut().enumerate() {
             // How the open half-turn ended went with what is lost after it.
             side.lossy |= tail_lost && side.turn > 0;
             side.settle();
             let (own, other) = (seen[index], seen[1 - index]);
-            let Some(turns) = turns else { continue };
             let missing = match (own, other) {
                 (0, 0) => 0,
                 (0, other) if other % 2 == 1 => turns / 2,

@@ -173,8 +173,10 @@ impl Exchanges {
 
     fn end(&mut self, open: Open, outcome: Outcome, broken: Option<(Broken, Moment)>) {
         let ends = [open.request_end, open.response_end];
+        // Bytes of a body that were not read, but counted, are missed by nobody.
+        let cut = |end: &BodyEnd| end.bytes_lost && end.body_bytes.is_none();
         let bytes_lost =
-            ends.iter().flatten().any(|(end, _)| end.bytes_lost) || matches!(broken, Some((Broken::BytesLost, _)));
+            ends.iter().flatten().any(|(end, _)| cut(end)) || matches!(broken, Some((Broken::BytesLost, _)));
         let last = ends.iter().flatten().map(|(_, at)| *at).chain(broken.map(|(_, at)| at));
         let last = last.max_by_key(|at| at.time).unwrap_or(open.first);
         let body_bytes = |end: Option<(BodyEnd, Moment)>| end.and_then(|(end, _)| end.body_bytes);
@@ -310,13 +312,24 @@ mod tests {
         pairing.part(1, 0, response());
         pairing.part(1, 0, Part::ResponseEnd(END));
         assert!(matches!(pairing.events()[..], [ExchangeEvent::Began(_)]));
-        pairing.part(1, 0, Part::RequestEnd(BodyEnd { bytes_lost: true, ..END }));
+        pairing.part(1, 0, Part::RequestEnd(BodyEnd { body_bytes: None, bytes_lost: true }));
         let ended = pairing.ended();
         assert_eq!((ended[0].outcome, ended[0].partial), (Outcome::Answered, Some(Partial::BytesLost)));
         assert_eq!(ended[0].last.time, KernelTime(4));
         // The offset is added to the mark's position, across the wrap.
         assert_eq!(ended[0].first.position, 2);
         assert_eq!(ended[0].response_first.map(|at| at.time), Some(KernelTime(2)));
+    }
+
+    #[test]
+    fn a_body_that_was_counted_and_not_read_is_whole() {
+        let mut pairing = Pairing::new();
+        pairing.part(1, 0, request());
+        pairing.part(1, 0, Part::RequestEnd(END));
+        pairing.part(1, 0, response());
+        pairing.part(1, 0, Part::ResponseEnd(BodyEnd { bytes_lost: true, ..END }));
+        let ended = pairing.ended();
+        assert_eq!((ended[0].response_body_bytes, ended[0].partial), (Some(4), None));
     }
 
     #[test]

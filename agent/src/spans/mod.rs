@@ -5,8 +5,8 @@
 //! exchange that ended; where its trace is its parent's, after its parent's.
 //! Does not: sample, redact, or know what process it looks at.
 //!
-//! An exchange that has ended settles for [`SETTLE_NS`], because events of two processes may come in the wrong order.
-//! Then it is decided, or waits until the exchange is decided that it depends on, [`HOLD_NS`] at the longest.
+//! An exchange that has ended settles for `SETTLE_NS`, because events of two processes may come in the wrong order.
+//! Then it is decided, or waits until the exchange is decided that it depends on, `HOLD_NS` at the longest.
 
 mod context;
 mod http;

@@ -398,7 +398,7 @@ pub(in crate::config) const TABLE: &[Row] = &[
         )
     },
     Row {
-        default: Some("2048"),
+        default: Some("16384"),
         value: "SPANS",
         group: OUTPUT,
         ..row(
@@ -410,7 +410,7 @@ pub(in crate::config) const TABLE: &[Row] = &[
         )
     },
     Row {
-        default: Some("512"),
+        default: Some("2048"),
         value: "SPANS",
         group: OUTPUT,
         ..row(
