@@ -22,7 +22,7 @@ use onlooker_tests::{
 use serde_json::Value;
 
 use crate::{
-    Stage,
+    Stage, alone,
     sockets::{exchange, get, read_whole, tcp_pair},
 };
 
@@ -63,6 +63,7 @@ fn ask_on(address: SocketAddr, stop: &AtomicBool, answered: &AtomicU64) -> Resul
 /// Killed in the middle of everything: what it watched goes on as if nothing had been, and a new one is there at once.
 #[test]
 fn killed_under_load() -> Result<()> {
+    let _alone = alone();
     let server = ServerProcess::start()?;
     let pid = server.pid().to_string();
     let (stop, answered) = (AtomicBool::new(false), AtomicU64::new(0));
@@ -207,7 +208,7 @@ fn a_taken_admin_address_is_named() -> Result<()> {
 #[test]
 fn two_at_once_both_see_everything() -> Result<()> {
     let first = Stage::watch_self("/lifecycle/two/")?;
-    let second = Stage::watch_self("/lifecycle/two/")?;
+    let second = first.another()?;
     let paths: Vec<String> = (0..20).map(|number| first.path(number)).collect();
     let [client, server] = tcp_pair()?;
     for path in &paths {
@@ -223,6 +224,7 @@ fn two_at_once_both_see_everything() -> Result<()> {
 /// cannot fail it.
 #[test]
 fn a_load_without_losses() -> Result<()> {
+    let _alone = alone();
     const REQUESTS: u64 = 5_000;
     let server = ServerProcess::start()?;
     let pid = server.pid().to_string();

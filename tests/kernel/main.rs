@@ -7,7 +7,7 @@
 use std::{
     collections::BTreeMap,
     process,
-    sync::{Mutex, MutexGuard, PoisonError},
+    sync::{PoisonError, RwLock, RwLockReadGuard, RwLockWriteGuard},
 };
 
 use anyhow::{Result, ensure};
@@ -34,7 +34,12 @@ struct Stage {
     onlooker: Onlooker,
     /// What the paths of this test's requests begin with.
     prefix: &'static str,
+    /// No test beside this one makes a load, which an Onlooker that watches this process would see, too.
+    _quiet: Option<RwLockReadGuard<'static, ()>>,
 }
+
+/// Held for writing by tests that make a load.
+static LOAD: RwLock<()> = RwLock::new(());
 
 /// The exchanges of a test as they were reported, by path; no path twice on one side.
 #[derive(Debug)]
@@ -51,7 +56,14 @@ impl Stage {
     }
 
     fn watch(prefix: &'static str, arguments: &[&str]) -> Result<Self> {
-        Ok(Self { onlooker: Onlooker::start(arguments, &[])?, prefix })
+        let quiet = Some(LOAD.read().unwrap_or_else(PoisonError::into_inner));
+        Ok(Self { onlooker: Onlooker::start(arguments, &[])?, prefix, _quiet: quiet })
+    }
+
+    /// One more Onlooker, which watches the same.
+    fn another(&self) -> Result<Self> {
+        let onlooker = Onlooker::start(&["--pid", &process::id().to_string()], &[])?;
+        Ok(Self { onlooker, prefix: self.prefix, _quiet: None })
     }
 
     /// One path of this test.
@@ -156,8 +168,7 @@ fn path_of(span: &Span) -> Option<&str> {
     })
 }
 
-/// Held by tests that may not run beside each other.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+/// Held by tests that make a load.
+fn alone() -> RwLockWriteGuard<'static, ()> {
+    LOAD.write().unwrap_or_else(PoisonError::into_inner)
 }
