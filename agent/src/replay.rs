@@ -4,14 +4,7 @@
 //! In: a recording. Out: the spans that the run which wrote it saw, with other ids. Spans are sent where the configuration
 //! says so, as in a run.
 
-use std::{
-    cell::RefCell,
-    collections::HashMap,
-    path::Path,
-    rc::Rc,
-    sync::Arc,
-    time::{Duration, Instant},
-};
+use std::{cell::RefCell, collections::HashMap, path::Path, rc::Rc, sync::Arc, time::Duration};
 
 use serde::{Deserialize, Serialize};
 
@@ -52,12 +45,7 @@ pub fn replay(config: &Config, path: &Path) -> Result<(), RunError> {
     let stdout = printing::start(config, &ledger).map_err(RunError::Thread)?;
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let outputs = through(config, &ledger, &recording, outputs);
-    let deadline = Instant::now() + config.shutdown_timeout;
-    drop(outputs.otlp);
-    services.stop(deadline);
-    if let Some(stdout) = outputs.stdout {
-        stdout.finish(deadline.saturating_duration_since(Instant::now()));
-    }
+    services.flush(outputs, config.shutdown_timeout);
     eprint!("{}", ledger.lines());
     Ok(())
 }

@@ -103,8 +103,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     };
     let capture = Capture::start(&options)?;
     health.set_readiness(Readiness::Attached);
-    let otlp = if config.disabled { None } else { services.otlp() };
-    let outputs = Outputs::new(stdout, otlp, &ledger);
+    let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
     let enrich = Enrich::new(config, LiveFacts);
     let policy = Policy::new(&config.sampler, &ledger);
@@ -122,12 +121,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let Rounds { capture, .. } = rounds;
     kernel_counters(&capture, &ledger);
     drop(capture);
-    let deadline = Instant::now() + config.shutdown_timeout;
-    drop(outputs.otlp);
-    services.stop(deadline);
-    if let Some(stdout) = outputs.stdout {
-        stdout.finish(deadline.saturating_duration_since(Instant::now()));
-    }
+    services.flush(outputs, config.shutdown_timeout);
     eprint!("{}", ledger.lines());
     result.map_err(RunError::from)
 }

@@ -9,7 +9,7 @@ use std::{
         atomic::{AtomicBool, Ordering},
     },
     thread::{self, JoinHandle},
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use log::info;
@@ -22,7 +22,10 @@ use tokio::{
 use crate::{
     admin::{Health, Server, process_gauges},
     config::Config,
-    export::otlp::{self, OtlpExporter, OtlpSender},
+    export::{
+        Outputs,
+        otlp::{self, OtlpExporter, OtlpSender},
+    },
     ledger::Ledger,
     run::RunError,
 };
@@ -81,8 +84,17 @@ impl Services {
         self.is_stopping.load(Ordering::Relaxed)
     }
 
-    /// Sends what is queued until the deadline, then ends the thread.
-    pub fn stop(self, deadline: Instant) {
+    /// Prints and sends what is queued, for so long at the most, then ends the thread.
+    pub fn flush(self, outputs: Outputs, timeout: Duration) {
+        let deadline = Instant::now() + timeout;
+        drop(outputs.otlp);
+        self.stop(deadline);
+        if let Some(stdout) = outputs.stdout {
+            stdout.finish(deadline.saturating_duration_since(Instant::now()));
+        }
+    }
+
+    fn stop(self, deadline: Instant) {
         if let Some(last_span) = self.last_span.lock().unwrap_or_else(PoisonError::into_inner).take() {
             let _ = last_span.send(deadline);
         }

@@ -80,7 +80,7 @@ fn enter(context: &RawTracePointContext, thread: Thread) {
         | number::SPLICE
         | number::PWRITEV2 => note_entry(thread),
         number::CLOSE => {
-            let _ = close(context, thread);
+            let _ = close(context);
         }
         _ => {}
     }
@@ -104,7 +104,7 @@ fn key(thread: Thread) -> u64 {
 
 /// Unix sockets have no state to watch: the last descriptor's close is their end.
 #[inline(always)]
-fn close(context: &RawTracePointContext, _thread: Thread) -> Option<()> {
+fn close(context: &RawTracePointContext) -> Option<()> {
     let call = Call::read(context.arg::<u64>(0))?;
     let found = socket::find(call.arguments[0] as u32)?;
     let followed = connection::get(found.sk)?;

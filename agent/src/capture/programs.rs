@@ -107,8 +107,8 @@ impl Capture {
         let offsets = super::kernel_offsets()?;
         require_fields(&offsets)?;
         let address_mask = fastrand::u64(..);
-        let mut programs = load(options, &offsets, address_mask)?;
         let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
+        let mut programs = load(options, &offsets, address_mask, largest_process)?;
         let records = take(&mut programs, "RECORDS", RingBuf::try_from)?;
         let wake_ups = WakeUps::of(&records).map_err(|source| CaptureError::Wait { source: source.into() })?;
         let mut capture = Self {
@@ -249,8 +249,12 @@ impl Capture {
 /// Smaller: more wake-ups.
 const WATERMARK_PARTS: u64 = 4;
 
-fn load(options: &CaptureOptions, offsets: &KernelOffsets, address_mask: u64) -> Result<Ebpf, CaptureError> {
-    let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
+fn load(
+    options: &CaptureOptions,
+    offsets: &KernelOffsets,
+    address_mask: u64,
+    largest_process: u32,
+) -> Result<Ebpf, CaptureError> {
     let watermark = u64::from(options.ring_bytes) / WATERMARK_PARTS;
     EbpfLoader::new()
         .override_global("KERNEL", bytemuck::bytes_of(offsets), true)
