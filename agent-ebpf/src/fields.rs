@@ -28,6 +28,14 @@ macro_rules! field {
 }
 pub(crate) use field;
 
+/// As `field!`, where the verifier may know the structure's type: see `read_or_load`.
+macro_rules! typed_field {
+    ($typed:expr, $kind:ty, $base:expr, $field:ident) => {
+        $crate::fields::offset!($field).and_then(|offset| $crate::fields::read_or_load::<{ $typed }, $kind>($base, offset))
+    };
+}
+pub(crate) use typed_field;
+
 #[inline(always)]
 pub fn kernel(pick: impl FnOnce(&'static KernelOffsets) -> &'static u32) -> u32 {
     // SAFETY: a reference into the static above; volatile, because the daemon replaces it at load.
@@ -43,6 +51,18 @@ pub fn present(offset: u32) -> Option<u32> {
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address and fails on a bad one.
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T).ok() }
+}
+
+/// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type
+/// get pointers whose type the verifier knows, and it lets them be followed. A bad address then gives zero.
+#[inline(always)]
+pub fn read_or_load<const TYPED: bool, T>(base: u64, offset: u32) -> Option<T> {
+    if TYPED {
+        // SAFETY: the verifier checks that a field of this size lies there; the kernel handles the fault of a bad address.
+        Some(unsafe { ((base + u64::from(offset)) as *const T).read_volatile() })
+    } else {
+        read(base, offset)
+    }
 }
 
 #[inline(always)]
