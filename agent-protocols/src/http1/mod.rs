@@ -9,11 +9,13 @@
 //! `lane` reads one direction; `requests` and `responses` say what it means for the exchanges that are outstanding.
 
 mod body;
+mod carefully;
 mod chunks;
 mod fields;
 mod head;
 mod head_reader;
 mod lane;
+mod plain;
 mod recognition;
 mod requests;
 mod responses;

@@ -36,8 +36,8 @@ struct Open {
     protocol: Protocol,
     role: Role,
     connection: Rc<ConnectionFacts>,
-    request: Rc<Request>,
-    response: Option<Box<Response>>,
+    request: Request,
+    response: Option<Response>,
     request_end: Option<(BodyEnd, Moment)>,
     response_end: Option<(BodyEnd, Moment)>,
     first: Moment,
@@ -85,7 +85,7 @@ impl Exchanges {
         let mark = message.mark;
         let at = Moment { position: mark.position.wrapping_add(message.offset), ..mark };
         match message.part {
-            Part::RequestHead(request) => self.begin(key, connection, protocol, role, (*request).into(), at),
+            Part::RequestHead(request) => self.begin(key, connection, protocol, role, request, at),
             Part::RequestEnd(end) => {
                 if let Some(open) = self.open.get_mut(&key) {
                     open.request_end.get_or_insert((end, at));
@@ -119,7 +119,7 @@ impl Exchanges {
         connection: Rc<ConnectionFacts>,
         protocol: Protocol,
         role: Role,
-        request: Rc<Request>,
+        request: Request,
         first: Moment,
     ) {
         self.counters.messages(protocol).increment();
@@ -133,7 +133,7 @@ impl Exchanges {
             id,
             role,
             connection: Rc::clone(&connection),
-            request: Rc::clone(&request),
+            request: request.clone(),
             first,
         }));
         let open = Open {
@@ -296,11 +296,11 @@ mod tests {
 
     fn request() -> Part {
         let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &[]);
-        Part::RequestHead(Box::new(Request::Http(request)))
+        Part::RequestHead(Request::Http(request))
     }
 
     fn response() -> Part {
-        Part::ResponseHead(Box::new(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[]))))
+        Part::ResponseHead(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[])))
     }
 
     const END: BodyEnd = BodyEnd { body_bytes: Some(4), bytes_lost: false };

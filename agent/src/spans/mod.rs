@@ -167,7 +167,7 @@ impl Spans {
             self.unseen_requests += usize::from(began.role == Role::Server);
             return;
         }
-        let Request::Http(request) = &*began.request;
+        let Request::Http(request) = &began.request;
         let record = Record::new(began, self.identities.span_id(), Context::of(request));
         self.index_process(began.id, record);
         self.join_ends(began.id);
@@ -270,7 +270,7 @@ impl Spans {
     /// The end of an exchange for which the table had no room: what it carried still counts.
     fn release_unknown(&mut self, exchange: &Exchange) {
         self.unseen_requests = self.unseen_requests.saturating_sub(usize::from(exchange.role == Role::Server));
-        let Request::Http(request) = &*exchange.request;
+        let Request::Http(request) = &exchange.request;
         let context = Context::of(request);
         let carried = context.as_ref().and_then(|context| Some((context, context.parent?)));
         let lineage = match carried {
@@ -365,8 +365,8 @@ impl Spans {
     }
 
     fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
-        let Request::Http(request) = &*exchange.request;
-        let response = exchange.response.as_deref().map(|Response::Http(response)| response);
+        let Request::Http(request) = &exchange.request;
+        let response = exchange.response.as_ref().map(|Response::Http(response)| response);
         let description = http::describe(exchange, request, response);
         let offset = self.clock.offset(self.now);
         self.spans.increment();
