@@ -104,7 +104,7 @@ impl Batch {
         let mut places = Vec::with_capacity(self.groups.len());
         for group in &self.groups {
             let scope_spans = scope.len() + group.span_bytes;
-            let resource_spans = group.resource_bytes + 1 + varint_len(scope_spans) + scope_spans + schema.len();
+            let resource_spans = group.resource_bytes + 1 + varint_len(scope_spans as u64) + scope_spans + schema.len();
             out.push(RESOURCE_SPANS.delimited_tag());
             push_varint(out, resource_spans as u64);
             let resource_at = out.len();
@@ -152,7 +152,7 @@ fn scope_prefix() -> Vec<u8> {
     const VERSION: Field = Field::new(2);
     let mut prefix = Vec::with_capacity(80);
     let mut writer = Writer(&mut prefix);
-    writer.message(SCOPE, |scope| {
+    writer.message::<1>(SCOPE, |scope| {
         scope.text(NAME, SCOPE_NAME);
         scope.text(VERSION, SCOPE_VERSION);
     });
