@@ -1,12 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is kept of an HTTP request and response, whatever the version on the wire.
 //!
-//! In: a parsed head. Out: one small allocation a head with the values that spans need, and nothing else of it.
+//! In: a parsed head. Out: the values that spans need, in one piece, and nothing else of it.
 //! Does not: keep cookies, credentials or bodies.
 
-use alloc::rc::Rc;
-
-use smallvec::SmallVec;
+use alloc::{boxed::Box, rc::Rc, vec::Vec};
+use core::ops::Deref;
 
 /// The headers that are kept; all others are forgotten as they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -33,13 +32,16 @@ impl Header {
     const fn bit(self) -> u32 {
         1 << self as u32
     }
-
-    /// It says which trace the request belongs to, and nothing of the request: other in every request.
-    const fn is_context(self) -> bool {
-        use Header::{B3, B3Flags, B3Sampled, B3SpanId, B3TraceId, Traceparent, Tracestate};
-        matches!(self, Traceparent | Tracestate | B3 | B3TraceId | B3SpanId | B3Sampled | B3Flags)
-    }
 }
+
+/// Those that say which trace a request belongs to, and nothing of the request: they differ from one to the next.
+const CONTEXT_NAMES: u32 = Header::Traceparent.bit()
+    | Header::Tracestate.bit()
+    | Header::B3.bit()
+    | Header::B3TraceId.bit()
+    | Header::B3SpanId.bit()
+    | Header::B3Sampled.bit()
+    | Header::B3Flags.bit();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpVersion {
@@ -48,57 +50,65 @@ pub enum HttpVersion {
     Http2,
 }
 
-/// Cheap to clone: the values are shared.
+/// Cheap to clone: what it says is shared.
 #[derive(Clone, Debug, PartialEq)]
-pub struct HttpRequest {
+pub struct HttpRequest(Rc<HttpRequestHead>);
+
+#[derive(Debug, PartialEq)]
+pub struct HttpRequestHead {
     pub version: HttpVersion,
     /// Both Content-Length and Transfer-Encoding were sent: a sign of request smuggling (RFC 9112 section 6.3).
     pub ambiguous_length: bool,
-    /// Where the method ends in the values, and where behind it the target.
-    method_end: u32,
-    target_end: u32,
-    fields: Fields,
+    kept: Kept,
 }
 
-/// Cheap to clone, as a request is.
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
     pub version: HttpVersion,
     pub status: u16,
     pub ambiguous_length: bool,
-    fields: Fields,
+    kept: Option<Box<Kept>>,
+}
+
+impl Deref for HttpRequest {
+    type Target = HttpRequestHead;
+
+    fn deref(&self) -> &HttpRequestHead {
+        &self.0
+    }
 }
 
 impl HttpRequest {
     #[must_use]
     pub fn new(version: HttpVersion, method: &[u8], target: &[u8], headers: &[(Header, &[u8])]) -> Self {
-        let mut kept = Kept::default();
-        kept.begin(method, target);
+        let mut kept = Kept::of_request(method, target);
         headers.iter().for_each(|(name, value)| kept.add(*name, value));
-        Self::keep(version, &mut kept)
+        Self::keep(version, kept, false)
     }
 
     /// `kept` begins with the method and the target.
     #[must_use]
-    pub fn keep(version: HttpVersion, kept: &mut Kept) -> Self {
-        let (method_end, target_end) = (kept.method_end, kept.target_end);
-        Self { version, ambiguous_length: false, method_end, target_end, fields: kept.fields() }
+    pub fn keep(version: HttpVersion, mut kept: Kept, ambiguous_length: bool) -> Self {
+        kept.finish();
+        Self(Rc::new(HttpRequestHead { version, ambiguous_length, kept }))
     }
+}
 
+impl HttpRequestHead {
     #[must_use]
     pub fn method(&self) -> &[u8] {
-        &self.fields.bytes()[..self.method_end as usize]
+        &self.kept.bytes[..self.kept.method_end]
     }
 
     /// The request target as sent: origin form, absolute form, authority form or `*`.
     #[must_use]
     pub fn target(&self) -> &[u8] {
-        &self.fields.bytes()[self.method_end as usize..self.target_end as usize]
+        &self.kept.bytes[self.kept.method_end..self.kept.target_end]
     }
 
     /// Values of a header, in the order sent.
     pub fn headers(&self, name: Header) -> impl Iterator<Item = &[u8]> {
-        self.fields.values(name)
+        self.kept.values(name)
     }
 
     #[must_use]
@@ -109,14 +119,14 @@ impl HttpRequest {
     /// Whether any header that names a trace was sent, valid or not.
     #[must_use]
     pub const fn has_context(&self) -> bool {
-        self.fields.has_context()
+        self.kept.names & CONTEXT_NAMES != 0
     }
 
     /// All that is kept of the fields but the trace context, as it lies in memory: two requests of which it is equal say
     /// the same but for their line and their trace.
     #[must_use]
     pub fn standing_fields(&self) -> &[u8] {
-        &self.fields.bytes()[self.fields.standing as usize..]
+        &self.kept.bytes[self.kept.target_end..self.kept.standing_end]
     }
 }
 
@@ -125,16 +135,18 @@ impl HttpResponse {
     pub fn new(version: HttpVersion, status: u16, headers: &[(Header, &[u8])]) -> Self {
         let mut kept = Kept::default();
         headers.iter().for_each(|(name, value)| kept.add(*name, value));
-        Self::keep(version, status, &mut kept)
+        Self::keep(version, status, kept, false)
     }
 
     #[must_use]
-    pub fn keep(version: HttpVersion, status: u16, kept: &mut Kept) -> Self {
-        Self { version, status, ambiguous_length: false, fields: kept.fields() }
+    pub fn keep(version: HttpVersion, status: u16, mut kept: Kept, ambiguous_length: bool) -> Self {
+        kept.finish();
+        let kept = (!kept.bytes.is_empty()).then(|| Box::new(kept));
+        Self { version, status, ambiguous_length, kept }
     }
 
     pub fn headers(&self, name: Header) -> impl Iterator<Item = &[u8]> {
-        self.fields.values(name)
+        self.kept.iter().flat_map(move |kept| kept.values(name))
     }
 
     #[must_use]
@@ -143,31 +155,36 @@ impl HttpResponse {
     }
 }
 
-/// Bytes of kept values that are gathered without an allocation. Larger: stack. Smaller: ordinary heads take a second
-/// allocation.
-const USUAL_BYTES: usize = 256;
+/// Bytes that are set aside for what is kept of a request. Larger: memory for every request that is open. Smaller: the
+/// room grows while ordinary heads are read.
+const USUAL_BYTES: usize = 192;
 
 /// What stands before each value: its header and its length.
 const PREFIX_BYTES: usize = 1 + size_of::<u32>();
 
-/// Gathers what is kept of one head: a request's method and target, the trace context, the other values. Each value
-/// stands behind its header and its length.
-#[derive(Debug, Default)]
+/// What is kept of one head, laid end to end: a request's method and target, the values of headers, last those of the
+/// trace context. Each value stands behind its header and its length.
+#[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
-    method_end: u32,
-    target_end: u32,
+    bytes: Vec<u8>,
+    method_end: usize,
+    target_end: usize,
+    /// Where the trace context begins.
+    standing_end: usize,
+    /// The headers of which there are values.
     names: u32,
-    line_and_context: SmallVec<[u8; USUAL_BYTES]>,
-    standing: SmallVec<[u8; USUAL_BYTES]>,
+    /// The trace context, until the head is whole.
+    context: Vec<u8>,
 }
 
 impl Kept {
-    /// Of a request: comes first.
-    pub fn begin(&mut self, method: &[u8], target: &[u8]) {
-        self.line_and_context.extend_from_slice(method);
-        self.method_end = self.measured();
-        self.line_and_context.extend_from_slice(target);
-        self.target_end = self.measured();
+    #[must_use]
+    pub fn of_request(method: &[u8], target: &[u8]) -> Self {
+        let (method_end, target_end) = (method.len(), method.len() + target.len());
+        let mut bytes = Vec::with_capacity(target_end + USUAL_BYTES);
+        bytes.extend_from_slice(method);
+        bytes.extend_from_slice(target);
+        Self { bytes, method_end, target_end, ..Self::default() }
     }
 
     pub fn add(&mut self, name: Header, value: &[u8]) {
@@ -175,48 +192,22 @@ impl Kept {
         let Ok(length) = u32::try_from(value.len()) else { return };
         self.names |= name.bit();
         let [a, b, c, d] = length.to_le_bytes();
-        let place = if name.is_context() { &mut self.line_and_context } else { &mut self.standing };
+        let place = if name.bit() & CONTEXT_NAMES == 0 { &mut self.bytes } else { &mut self.context };
         place.extend_from_slice(&[name as u8, a, b, c, d]);
         place.extend_from_slice(value);
     }
 
-    /// One allocation of it; none where there is nothing.
-    fn fields(&mut self) -> Fields {
-        let standing = self.measured();
-        self.line_and_context.extend_from_slice(&self.standing);
-        let bytes = (!self.line_and_context.is_empty()).then(|| Rc::from(&*self.line_and_context));
-        Fields { bytes, names: self.names, context: self.target_end, standing }
-    }
-
-    fn measured(&self) -> u32 {
-        u32::try_from(self.line_and_context.len()).expect("no parser holds a head that four bytes cannot measure")
-    }
-}
-
-/// Values laid end to end in one allocation.
-#[derive(Clone, Debug, PartialEq)]
-struct Fields {
-    bytes: Option<Rc<[u8]>>,
-    /// The headers of which there are values.
-    names: u32,
-    /// Where the values of the trace context begin, and where the others.
-    context: u32,
-    standing: u32,
-}
-
-impl Fields {
-    fn bytes(&self) -> &[u8] {
-        self.bytes.as_deref().unwrap_or_default()
-    }
-
-    const fn has_context(&self) -> bool {
-        self.context < self.standing
+    fn finish(&mut self) {
+        self.standing_end = self.bytes.len();
+        if !self.context.is_empty() {
+            self.bytes.append(&mut self.context);
+        }
     }
 
     fn values(&self, wanted: Header) -> impl Iterator<Item = &[u8]> {
-        let start = if wanted.is_context() { self.context } else { self.standing };
+        let start = if wanted.bit() & CONTEXT_NAMES == 0 { self.target_end } else { self.standing_end };
         let is_there = self.names & wanted.bit() != 0;
-        let mut rest = if is_there { &self.bytes()[start as usize..] } else { &[] };
+        let mut rest = if is_there { &self.bytes[start..] } else { &[] };
         core::iter::from_fn(move || {
             loop {
                 let ([name, length @ ..], after) = rest.split_first_chunk::<PREFIX_BYTES>()?;
@@ -263,7 +254,7 @@ mod tests {
     #[test]
     fn nothing_is_kept_of_a_response_without_headers() {
         let response = HttpResponse::new(HttpVersion::Http11, 200, &[]);
-        assert_eq!(response.fields.bytes, None);
+        assert_eq!(response.kept, None);
         assert_eq!(response.header(Header::ContentType), None);
     }
 

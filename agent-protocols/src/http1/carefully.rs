@@ -27,10 +27,9 @@ pub(super) fn request(bytes: &[u8]) -> Parsed<RequestHead> {
             Err(error) => return malformed(error, head.version.is_some()),
         };
         let method = head.method.unwrap_or_default().as_bytes();
-        let mut fields = Fields::default();
-        fields.kept.begin(method, head.path.unwrap_or_default().as_bytes());
+        let mut fields = Fields::of_request(method, head.path.unwrap_or_default().as_bytes());
         note(head.headers, fields::of_request, &mut fields);
-        Ok(Parsed::Whole { head: RequestHead::new(version(head.version), method, &mut fields), length })
+        Ok(Parsed::Whole { head: RequestHead::new(version(head.version), method, fields), length })
     })
 }
 
@@ -45,13 +44,13 @@ pub(super) fn response(bytes: &[u8]) -> Parsed<ResponseHead> {
         let mut fields = Fields::default();
         note(head.headers, fields::of_response, &mut fields);
         let status = head.code.unwrap_or_default();
-        Ok(Parsed::Whole { head: ResponseHead::new(version(head.version), status, &mut fields), length })
+        Ok(Parsed::Whole { head: ResponseHead::new(version(head.version), status, fields), length })
     })
 }
 
-fn note(headers: &[Header<'_>], of: impl Fn(&[u8]) -> Option<Field>, fields: &mut Fields) {
+fn note(headers: &[Header<'_>], of: impl Fn(&[u8]) -> Option<(Field, &[u8])>, fields: &mut Fields) {
     for header in headers {
-        if let Some(field) = of(header.name.as_bytes()) {
+        if let Some((field, b"")) = of(header.name.as_bytes()) {
             fields.note(field, header.value);
         }
     }

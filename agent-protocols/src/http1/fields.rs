@@ -2,7 +2,8 @@
 //! Header fields: which are of interest, and what they say about the body's length.
 //!
 //! In: names and values as sent. Out: the values that are kept, and the facts that tell where the body ends.
-//! Does not: lower-case or copy anything: a name is found by its length and first letter, and then compared once.
+//! Does not: lower-case or copy anything: a name is found by its first letter, and then compared once or twice. No name of
+//! interest begins with another.
 
 use super::body::Framing;
 use crate::http::{Header, Kept};
@@ -15,50 +16,53 @@ pub(super) enum Field {
     TransferEncoding,
 }
 
-/// What a request's field of this name is good for; most are good for nothing.
-pub(super) fn of_request(name: &[u8]) -> Option<Field> {
-    let first = name.first()? | LOWER_CASE;
-    let (field, usual, expected) = match (name.len(), first) {
-        (2, b'b') => (Field::Kept(Header::B3), "B3", "b3"),
-        (4, b'h') => (Field::Kept(Header::Host), "Host", "host"),
-        (10, b'u') => (Field::Kept(Header::UserAgent), "User-Agent", "user-agent"),
-        (10, b't') => (Field::Kept(Header::Tracestate), "Tracestate", "tracestate"),
-        (10, b'x') => (Field::Kept(Header::B3Flags), "X-B3-Flags", "x-b3-flags"),
-        (11, b't') => (Field::Kept(Header::Traceparent), "Traceparent", "traceparent"),
-        (11, b'x') => (Field::Kept(Header::B3SpanId), "X-B3-SpanId", "x-b3-spanid"),
-        (12, b'c') => (Field::Kept(Header::ContentType), "Content-Type", "content-type"),
-        (12, b'x') if name[5] | LOWER_CASE == b's' => (Field::Kept(Header::B3Sampled), "X-B3-Sampled", "x-b3-sampled"),
-        (12, b'x') => (Field::Kept(Header::B3TraceId), "X-B3-TraceId", "x-b3-traceid"),
-        (15, b'x') => (Field::Kept(Header::XForwardedFor), "X-Forwarded-For", "x-forwarded-for"),
-        (17, b'x') => (Field::Kept(Header::XForwardedProto), "X-Forwarded-Proto", "x-forwarded-proto"),
-        _ => return of_any(name, first),
-    };
-    is_named(name, usual, expected).then_some(field)
+/// What a request's field line is good for, and what follows its name; most are good for nothing.
+pub(super) fn of_request<'a>(line: &'a [u8]) -> Option<(Field, &'a [u8])> {
+    let kept = |header, rest: Option<&'a [u8]>| rest.map(|rest| (Field::Kept(header), rest));
+    match line.first()? | LOWER_CASE {
+        b'h' => kept(Header::Host, behind(line, b"Host", b"host")),
+        b'u' => kept(Header::UserAgent, behind(line, b"User-Agent", b"user-agent")),
+        b'b' => kept(Header::B3, behind(line, b"B3", b"b3")),
+        b't' => kept(Header::Traceparent, behind(line, b"Traceparent", b"traceparent"))
+            .or_else(|| kept(Header::Tracestate, behind(line, b"Tracestate", b"tracestate")))
+            .or_else(|| of_any(line)),
+        b'c' => kept(Header::ContentType, behind(line, b"Content-Type", b"content-type")).or_else(|| of_any(line)),
+        b'x' => kept(Header::XForwardedFor, behind(line, b"X-Forwarded-For", b"x-forwarded-for"))
+            .or_else(|| kept(Header::XForwardedProto, behind(line, b"X-Forwarded-Proto", b"x-forwarded-proto")))
+            .or_else(|| kept(Header::B3TraceId, behind(line, b"X-B3-TraceId", b"x-b3-traceid")))
+            .or_else(|| kept(Header::B3SpanId, behind(line, b"X-B3-SpanId", b"x-b3-spanid")))
+            .or_else(|| kept(Header::B3Sampled, behind(line, b"X-B3-Sampled", b"x-b3-sampled")))
+            .or_else(|| kept(Header::B3Flags, behind(line, b"X-B3-Flags", b"x-b3-flags"))),
+        _ => None,
+    }
 }
 
 /// As `of_request`, for a response: no span tells anything of its fields.
-pub(super) fn of_response(name: &[u8]) -> Option<Field> {
-    of_any(name, name.first()? | LOWER_CASE)
+pub(super) fn of_response(line: &[u8]) -> Option<(Field, &[u8])> {
+    matches!(line.first()? | LOWER_CASE, b'c' | b't').then(|| of_any(line))?
 }
 
-fn of_any(name: &[u8], first: u8) -> Option<Field> {
-    let (field, usual, expected) = match (name.len(), first) {
-        (14, b'c') => (Field::ContentLength, "Content-Length", "content-length"),
-        (17, b't') => (Field::TransferEncoding, "Transfer-Encoding", "transfer-encoding"),
-        _ => return None,
-    };
-    is_named(name, usual, expected).then_some(field)
+fn of_any(line: &[u8]) -> Option<(Field, &[u8])> {
+    let length = behind(line, b"Content-Length", b"content-length").map(|rest| (Field::ContentLength, rest));
+    let coding = || behind(line, b"Transfer-Encoding", b"transfer-encoding");
+    length.or_else(|| coding().map(|rest| (Field::TransferEncoding, rest)))
 }
 
-/// Nearly all names are spelled in one of two ways, and to compare whole words is cheap.
-fn is_named(name: &[u8], usual: &str, expected: &str) -> bool {
-    name == usual.as_bytes() || name == expected.as_bytes() || name.eq_ignore_ascii_case(expected.as_bytes())
+/// What follows a name. Nearly all are spelled in one of two ways, and to compare words of a known length is cheap.
+#[inline]
+fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], lower: &[u8; N]) -> Option<&'a [u8]> {
+    let (name, rest) = line.split_first_chunk::<N>()?;
+    (name == usual
+        || name == lower
+        || (rest.first().is_none_or(|byte| *byte == b':') && name.eq_ignore_ascii_case(lower)))
+    .then_some(rest)
 }
 
 /// Set in every lower-case letter.
 const LOWER_CASE: u8 = 0x20;
 
 /// Gathers what is of interest in the fields of one head.
+/// Those of a response begin with nothing.
 #[derive(Debug, Default)]
 pub(super) struct Fields {
     pub(super) kept: Kept,
@@ -66,6 +70,10 @@ pub(super) struct Fields {
 }
 
 impl Fields {
+    pub(super) fn of_request(method: &[u8], target: &[u8]) -> Self {
+        Self { kept: Kept::of_request(method, target), lengths: LengthFields::default() }
+    }
+
     pub(super) fn note(&mut self, field: Field, value: &[u8]) {
         match field {
             Field::Kept(header) => self.kept.add(header, value),
@@ -86,6 +94,7 @@ pub(super) struct LengthFields {
 
 impl LengthFields {
     fn note_length(&mut self, value: &[u8]) {
+        // A list is rare, and so is a second header.
         for part in value.split(|byte| *byte == b',') {
             match (decimal(part.trim_ascii()), self.length) {
                 (Some(length), None) => self.length = Some(length),

@@ -55,12 +55,10 @@ pub(super) struct ResponseHead {
 
 impl RequestHead {
     /// `fields` begin with the method and the target.
-    pub(super) fn new(version: HttpVersion, method: &[u8], fields: &mut Fields) -> Self {
+    pub(super) fn new(version: HttpVersion, method: &[u8], fields: Fields) -> Self {
         let lengths = fields.lengths;
-        let mut request = HttpRequest::keep(version, &mut fields.kept);
-        request.ambiguous_length = lengths.is_ambiguous();
         Self {
-            request,
+            request: HttpRequest::keep(version, fields.kept, lengths.is_ambiguous()),
             method: match method {
                 b"HEAD" => Method::Head,
                 b"CONNECT" => Method::Connect,
@@ -73,10 +71,9 @@ impl RequestHead {
 }
 
 impl ResponseHead {
-    pub(super) fn new(version: HttpVersion, status: u16, fields: &mut Fields) -> Self {
+    pub(super) fn new(version: HttpVersion, status: u16, fields: Fields) -> Self {
         let lengths = fields.lengths;
-        let mut response = HttpResponse::keep(version, status, &mut fields.kept);
-        response.ambiguous_length = lengths.is_ambiguous();
+        let response = HttpResponse::keep(version, status, fields.kept, lengths.is_ambiguous());
         Self { response, framing: lengths.framing(Framing::UntilClose), length_is_invalid: lengths.is_invalid() }
     }
 }

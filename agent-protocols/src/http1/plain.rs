@@ -14,7 +14,7 @@ use crate::http::HttpVersion;
 
 /// The head, and its length.
 pub(super) fn request(bytes: &[u8]) -> Option<(RequestHead, usize)> {
-    let mut lines = Lines { rest: bytes };
+    let mut lines = Lines { bytes, at: 0, read: 0 };
     let line = lines.next()?;
     let (line, version) = match line.split_last_chunk::<9>()? {
         (line, b" HTTP/1.1") => (line, HttpVersion::Http11),
@@ -27,15 +27,14 @@ pub(super) fn request(bytes: &[u8]) -> Option<(RequestHead, usize)> {
     if method.is_empty() || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
         return None;
     }
-    let mut fields = Fields::default();
-    fields.kept.begin(method, target);
-    lines.fields(REQUEST_LETTERS, fields::of_request, &mut fields)?;
-    Some((RequestHead::new(version, method, &mut fields), bytes.len() - lines.rest.len()))
+    let mut fields = Fields::of_request(method, target);
+    lines.fields(fields::of_request, &mut fields)?;
+    Some((RequestHead::new(version, method, fields), lines.at))
 }
 
 /// The head, and its length.
 pub(super) fn response(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
-    let mut lines = Lines { rest: bytes };
+    let mut lines = Lines { bytes, at: 0, read: 0 };
     let (version, line) = lines.next()?.split_first_chunk::<9>()?;
     let version = match version {
         b"HTTP/1.1 " => HttpVersion::Http11,
@@ -43,77 +42,77 @@ pub(super) fn response(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
         _ => return None,
     };
     let (digits, reason) = line.split_first_chunk::<3>()?;
-    let status = digits
-        .iter()
-        .try_fold(0, |status, digit| digit.is_ascii_digit().then(|| status * 10 + u16::from(digit - b'0')))?;
-    if !reason.is_empty() && (reason[0] != b' ' || !reason.iter().all(is_text)) {
+    if !digits.iter().all(u8::is_ascii_digit) || !matches!(reason, [] | [b' ', ..]) {
         return None;
     }
+    let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
     let mut fields = Fields::default();
-    lines.fields(RESPONSE_LETTERS, fields::of_response, &mut fields)?;
-    Some((ResponseHead::new(version, status, &mut fields), bytes.len() - lines.rest.len()))
-}
-
-/// The first letters of the fields of interest.
-const REQUEST_LETTERS: u32 = letters(b"bchtux");
-const RESPONSE_LETTERS: u32 = letters(b"ct");
-
-/// A set of letters of either case.
-const fn letters(of: &[u8]) -> u32 {
-    let mut set = 0;
-    let mut index = 0;
-    while index < of.len() {
-        set |= 1 << (of[index] & 31);
-        index += 1;
-    }
-    set
+    lines.fields(fields::of_response, &mut fields)?;
+    Some((ResponseHead::new(version, status, fields), lines.at))
 }
 
 struct Lines<'a> {
-    rest: &'a [u8],
+    bytes: &'a [u8],
+    at: usize,
+    /// Lines so far.
+    read: usize,
 }
 
 impl<'a> Lines<'a> {
     /// The next line without its end; absent where there is none, or one that does not end like others.
     fn next(&mut self) -> Option<&'a [u8]> {
-        let end = memchr::memchr3(b'\r', b'\n', b'\0', self.rest)?;
-        let (line, rest) = self.rest.split_at(end);
-        self.rest = rest.strip_prefix(b"\r\n")?;
-        Some(line)
+        let rest = &self.bytes[self.at..];
+        let end = memchr::memchr(b'\n', rest)?;
+        self.at += end + 1;
+        self.read += 1;
+        rest[..end].strip_suffix(b"\r")
     }
 
     /// Takes the lines to the empty one, and of them what is of interest.
-    fn fields(&mut self, letters: u32, of: impl Fn(&[u8]) -> Option<Field>, fields: &mut Fields) -> Option<()> {
+    fn fields(&mut self, of: impl Fn(&[u8]) -> Option<(Field, &[u8])>, fields: &mut Fields) -> Option<()> {
         loop {
             let line = self.next()?;
-            let Some(first) = line.first() else { return Some(()) };
-            match first {
+            match line.first() {
+                // Control characters are worth httparse's judgement, wherever they are.
+                None => return (controls(&self.bytes[..self.at]) == LINE_END.len() * self.read).then_some(()),
                 // Goes on with the line before.
-                b' ' | b'\t' => return None,
-                letter if letters >> (letter & 31) & 1 == 0 => continue,
-                _ => {}
+                Some(b' ') => return None,
+                Some(_) => {}
             }
-            let Some((name, value)) = memchr::memchr(b':', line).map(|colon| (&line[..colon], &line[colon + 1..]))
-            else {
-                continue;
-            };
-            // A value with control characters is no value, and its line is stepped over.
-            if let Some(field) = of(name)
-                && value.iter().all(is_text)
-            {
+            if let Some((field, [b':', value @ ..])) = of(line) {
                 fields.note(field, trimmed(value));
             }
         }
     }
 }
 
-/// What values and reasons are made of (RFC 9110 section 5.5).
-fn is_text(byte: &u8) -> bool {
-    *byte == b'\t' || (*byte >= b' ' && *byte != 0x7f)
+const LINE_END: &[u8] = b"\r\n";
+
+/// How many control characters there are; counted for many bytes at once.
+fn controls(bytes: &[u8]) -> usize {
+    const LANES: usize = 16;
+    // As many rounds as a lane of one byte can count.
+    const ROUNDS: usize = u8::MAX as usize;
+    let is_control = |byte: u8| u8::from(byte < b' ' || byte == 0x7f);
+    let (chunks, rest) = bytes.as_chunks::<LANES>();
+    let mut total = rest.iter().map(|byte| usize::from(is_control(*byte))).sum();
+    for rounds in chunks.chunks(ROUNDS) {
+        let mut lanes = [0_u8; LANES];
+        for chunk in rounds {
+            for (lane, byte) in lanes.iter_mut().zip(chunk) {
+                *lane += is_control(*byte);
+            }
+        }
+        total += lanes.iter().map(|lane| usize::from(*lane)).sum::<usize>();
+    }
+    total
 }
 
 fn trimmed(mut value: &[u8]) -> &[u8] {
-    while let [b' ' | b'\t', rest @ ..] | [rest @ .., b' ' | b'\t'] = value {
+    while let Some(rest) = value.strip_prefix(b" ") {
+        value = rest;
+    }
+    while let Some(rest) = value.strip_suffix(b" ") {
         value = rest;
     }
     value
@@ -212,6 +211,13 @@ mod tests {
         b"POST /a?b=c HTTP/1.1\r\nHost: a:1\r\nAccept: x\r\ncontent-length: 3\r\nb3: 0\r\nX-Forwarded-For: b\r\n\r\nabc",
         b"HTTP/1.1 404 Not Found\r\nDate: now\r\nContent-Length: 0\r\nTransfer-Encoding: chunked\r\n\r\n",
     ];
+
+    #[test]
+    fn control_characters_are_counted_among_thousands_of_bytes() {
+        let bytes: Vec<u8> = (0..100_000_u32).map(|number| number as u8).collect();
+        let expected = bytes.iter().filter(|byte| byte.is_ascii_control()).count();
+        assert_eq!(controls(&bytes), expected);
+    }
 
     #[test]
     fn ordinary_heads_are_plain() {

@@ -3,7 +3,7 @@
 
 use std::rc::Rc;
 
-use agent_protocols::{Protocol, Request, Response};
+use agent_protocols::{Protocol, Request, Response, http::Kept};
 
 use super::*;
 use crate::{
@@ -275,8 +275,7 @@ fn a_long_text_is_cut() {
 
 #[test]
 fn both_lengths_are_flagged() {
-    let mut request = HttpRequest::new(HttpVersion::Http11, b"POST", b"/", &[]);
-    request.ambiguous_length = true;
+    let request = HttpRequest::keep(HttpVersion::Http11, Kept::of_request(b"POST", b"/"), true);
     let facts = ConnectionFacts {
         id: 1,
         socket: 1,

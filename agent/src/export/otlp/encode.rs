@@ -92,11 +92,21 @@ fn encoded(field: Field, attributes: &[Attribute]) -> Box<[u8]> {
     out.into()
 }
 
+#[inline]
 fn encode_attribute(field: Field, attribute: &Attribute, out: &mut Writer<'_>) {
     const KEY: Field = Field::new(1);
     const VALUE: Field = Field::new(2);
     let value_length = value_length(&attribute.value);
-    out.delimited(field, delimited_len(attribute.key.len()) + delimited_len(value_length));
+    let length = delimited_len(attribute.key.len()) + delimited_len(value_length);
+    if let Ok(short @ 0..0x80) = u8::try_from(length) {
+        // Nearly all are: then no length takes more than a byte, and what stands between key and value is written at once.
+        let (key, value) = (attribute.key, &attribute.value);
+        out.0.extend_from_slice(&[field.delimited_tag(), short, KEY.delimited_tag(), key.len() as u8]);
+        out.0.extend_from_slice(key.as_bytes());
+        out.0.extend_from_slice(&[VALUE.delimited_tag(), value_length as u8]);
+        return encode_value(value, out);
+    }
+    out.delimited(field, length);
     out.text(KEY, attribute.key);
     out.delimited(VALUE, value_length);
     encode_value(&attribute.value, out);
@@ -116,6 +126,7 @@ fn texts_length(texts: &[String]) -> usize {
     texts.iter().map(|text| delimited_len(delimited_len(text.len()))).sum()
 }
 
+#[inline]
 fn encode_value(value: &Value, out: &mut Writer<'_>) {
     const STRING: Field = Field::new(1);
     const BOOL: Field = Field::new(2);

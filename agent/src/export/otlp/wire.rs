@@ -32,27 +32,32 @@ const DELIMITED: u8 = 2;
 pub struct Writer<'buffer>(pub &'buffer mut Vec<u8>);
 
 impl Writer<'_> {
+    #[inline]
     pub fn varint(&mut self, field: Field, value: u64) {
         self.0.push((field.0 << 3) | VARINT);
         push_varint(self.0, value);
     }
 
+    #[inline]
     pub fn fixed64(&mut self, field: Field, value: u64) {
         self.0.push((field.0 << 3) | FIXED64);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline]
     pub fn bytes(&mut self, field: Field, value: &[u8]) {
         self.0.push(field.delimited_tag());
         push_varint(self.0, value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
+    #[inline]
     pub fn text(&mut self, field: Field, value: &str) {
         self.bytes(field, value.as_bytes());
     }
 
     /// The beginning of a message of so many bytes; what follows is its content.
+    #[inline]
     pub fn delimited(&mut self, field: Field, length: usize) {
         self.0.push(field.delimited_tag());
         push_varint(self.0, length as u64);
@@ -98,6 +103,7 @@ fn varint(buffer: &mut [u8; MAX_VARINT_BYTES], mut value: u64) -> &[u8] {
     &buffer[..=length]
 }
 
+#[inline]
 pub fn push_varint(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
         out.push(value as u8);
