@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a parser gives: parts of requests and responses, in the order in which they were understood.
 
-use alloc::boxed::Box;
-
 use crate::http::{HttpRequest, HttpResponse};
 
 /// A part of a request or a response. A request's head comes first. The exchange is over when both its `RequestEnd` and
@@ -24,10 +22,10 @@ pub struct Message<M> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    RequestHead(Box<Request>),
+    RequestHead(Request),
     RequestEnd(BodyEnd),
     /// The final response; informational ones before it are not messages.
-    ResponseHead(Box<Response>),
+    ResponseHead(Response),
     ResponseEnd(BodyEnd),
     /// The exchange is over without (the rest of) its response. Marked with the piece in which that was noticed.
     Broken(Broken),
@@ -74,13 +72,13 @@ pub struct BodyEnd {
     pub bytes_lost: bool,
 }
 
-/// A request, by protocol.
+/// A request, by protocol; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     Http(HttpRequest),
 }
 
-/// A response, by protocol.
+/// A response, by protocol; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     Http(HttpResponse),

@@ -69,7 +69,7 @@ pub struct Began {
     pub id: ExchangeId,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
-    pub request: Rc<Request>,
+    pub request: Request,
     /// The request's first byte. `position` is that byte's: both ends of one exchange agree on it.
     pub first: Moment,
 }
@@ -80,8 +80,8 @@ pub struct Exchange {
     pub protocol: Protocol,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
-    pub request: Rc<Request>,
-    pub response: Option<Box<Response>>,
+    pub request: Request,
+    pub response: Option<Response>,
     pub outcome: Outcome,
     pub partial: Option<Partial>,
     pub request_body_bytes: Option<u64>,

@@ -4,14 +4,14 @@
 //! In: [`Heard`]. Out: [`ExchangeEvent`]s: every `Began` has exactly one `Ended`.
 //! Does not: know bytes, spans or a clock.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-};
+use std::{collections::VecDeque, rc::Rc};
 
 use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response};
 
-use super::{Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};
+use super::{
+    Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role,
+    table::{Key, Table},
+};
 use crate::{
     connections::{Heard, What},
     ledger::{Counter, Family, Ledger},
@@ -23,7 +23,7 @@ use crate::{
 const OPEN_EXCHANGES: usize = 131_072;
 
 pub struct Exchanges {
-    open: BTreeMap<(u64, u64), Open>,
+    open: Table<Box<Open>>,
     events: VecDeque<ExchangeEvent>,
     next_id: u64,
     limit: usize,
@@ -36,19 +36,26 @@ struct Open {
     protocol: Protocol,
     role: Role,
     connection: Rc<ConnectionFacts>,
-    request: Rc<Request>,
-    response: Option<Box<Response>>,
+    request: Request,
+    response: Option<Response>,
     request_end: Option<(BodyEnd, Moment)>,
     response_end: Option<(BodyEnd, Moment)>,
     first: Moment,
     response_first: Option<Moment>,
 }
 
+impl Open {
+    /// Both ends were seen: a response may end before its request does.
+    const fn is_whole(&self) -> bool {
+        self.request_end.is_some() && self.response_end.is_some()
+    }
+}
+
 impl Exchanges {
     #[must_use]
     pub fn new(ledger: &Ledger) -> Self {
         Self {
-            open: BTreeMap::new(),
+            open: Table::default(),
             events: VecDeque::new(),
             next_id: 0,
             limit: OPEN_EXCHANGES,
@@ -70,7 +77,7 @@ impl Exchanges {
 
     /// Exchanges that have begun and not ended.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub const fn open(&self) -> usize {
         self.open.len()
     }
 
@@ -85,28 +92,32 @@ impl Exchanges {
         let mark = message.mark;
         let at = Moment { position: mark.position.wrapping_add(message.offset), ..mark };
         match message.part {
-            Part::RequestHead(request) => self.begin(key, connection, protocol, role, (*request).into(), at),
+            Part::RequestHead(request) => self.begin(key, connection, protocol, role, request, at),
             Part::RequestEnd(end) => {
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.request_end.get_or_insert((end, at));
-                    self.end_if_whole(key);
+                    if open.is_whole() {
+                        self.end_whole(key);
+                    }
                 }
             }
             Part::ResponseHead(response) => {
                 self.counters.messages(protocol).increment();
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.response_first.get_or_insert(at);
                     open.response = Some(response);
                 }
             }
             Part::ResponseEnd(end) => {
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.response_end.get_or_insert((end, at));
-                    self.end_if_whole(key);
+                    if open.is_whole() {
+                        self.end_whole(key);
+                    }
                 }
             }
             Part::Broken(broken) => {
-                if let Some(open) = self.open.remove(&key) {
+                if let Some(open) = self.open.remove(key) {
                     self.end_broken(open, broken, at);
                 }
             }
@@ -115,11 +126,11 @@ impl Exchanges {
 
     fn begin(
         &mut self,
-        key: (u64, u64),
+        key: Key,
         connection: Rc<ConnectionFacts>,
         protocol: Protocol,
         role: Role,
-        request: Rc<Request>,
+        request: Request,
         first: Moment,
     ) {
         self.counters.messages(protocol).increment();
@@ -133,10 +144,10 @@ impl Exchanges {
             id,
             role,
             connection: Rc::clone(&connection),
-            request: Rc::clone(&request),
+            request: request.clone(),
             first,
         }));
-        let open = Open {
+        let open = Box::new(Open {
             id,
             protocol,
             role,
@@ -147,31 +158,26 @@ impl Exchanges {
             response_end: None,
             first,
             response_first: None,
-        };
+        });
         if let Some(forgotten) = self.open.insert(key, open) {
             // A parser that numbers two requests alike would break the pairing of `Began` and `Ended`; it does not here.
             self.end_broken(forgotten, Broken::NotUnderstood, first);
         }
     }
 
-    /// Over when both ends were seen: a response may end before its request does.
-    fn end_if_whole(&mut self, key: (u64, u64)) {
-        let whole = |open: &Open| open.request_end.is_some() && open.response_end.is_some();
-        if self.open.get(&key).is_some_and(whole)
-            && let Some(open) = self.open.remove(&key)
-        {
-            self.end(open, Outcome::Answered, None);
-        }
+    fn end_whole(&mut self, key: Key) {
+        let open = self.open.remove(key).expect("it was just seen");
+        self.end(open, Outcome::Answered, None);
     }
 
-    fn end_broken(&mut self, open: Open, broken: Broken, at: Moment) {
+    fn end_broken(&mut self, open: Box<Open>, broken: Broken, at: Moment) {
         // The response was whole; the rest of the request never came.
         let answered = open.response_end.is_some();
         self.counters.incomplete(open.protocol, broken).increment();
         self.end(open, if answered { Outcome::Answered } else { Outcome::Broken(broken) }, Some((broken, at)));
     }
 
-    fn end(&mut self, open: Open, outcome: Outcome, broken: Option<(Broken, Moment)>) {
+    fn end(&mut self, open: Box<Open>, outcome: Outcome, broken: Option<(Broken, Moment)>) {
         let ends = [open.request_end, open.response_end];
         // Bytes of a body that were not read, but counted, are missed by nobody.
         let cut = |end: &BodyEnd| end.bytes_lost && end.body_bytes.is_none();
@@ -199,8 +205,7 @@ impl Exchanges {
     }
 
     fn handle_over(&mut self, connection: u64, broken: Broken, at: Moment) {
-        while let Some((&key, _)) = self.open.range((connection, 0)..=(connection, u64::MAX)).next() {
-            let open = self.open.remove(&key).expect("the key was just read");
+        while let Some(open) = self.open.remove_oldest(connection) {
             self.end_broken(open, broken, at);
         }
     }
@@ -296,11 +301,11 @@ mod tests {
 
     fn request() -> Part {
         let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &[]);
-        Part::RequestHead(Box::new(Request::Http(request)))
+        Part::RequestHead(Request::Http(request))
     }
 
     fn response() -> Part {
-        Part::ResponseHead(Box::new(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[]))))
+        Part::ResponseHead(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[])))
     }
 
     const END: BodyEnd = BodyEnd { body_bytes: Some(4), bytes_lost: false };

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use agent_protocols::{
@@ -16,55 +17,68 @@ use agent_protocols::{
 
 use super::{
     Attribute, Status, Value,
+    standing::{Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
-use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Outcome, Role};
 
 /// Bytes of one text; the rest is cut. Larger: a request line of 64 KiB is carried through every queue. Smaller: long
 /// queries that were legal to the server are cut.
 const TEXT_BYTES: usize = 8 * 1024;
 
-/// Attributes of a usual span, so that their list grows once.
-const USUAL_ATTRIBUTES: usize = 18;
+/// Attributes of a usual span beside the standing ones, so that their list grows once.
+const USUAL_ATTRIBUTES: usize = 8;
 
 /// A span's part that depends on the protocol.
 #[derive(Debug)]
 pub struct Description {
     pub name: Cow<'static, str>,
+    pub standing: Option<Arc<Standing>>,
     pub attributes: Vec<Attribute>,
     pub status: Status,
 }
 
 #[must_use]
-pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&HttpResponse>) -> Description {
+pub fn describe(
+    exchange: &Exchange,
+    request: &HttpRequest,
+    response: Option<&HttpResponse>,
+    standing: &mut StandingCache,
+) -> Description {
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
-    let name = match known_method(request.method()) {
-        Some(method) => {
-            list.constant("http.request.method", method);
-            method
-        }
-        None => {
-            list.constant("http.request.method", "_OTHER");
-            list.text("http.request.method_original", request.method());
-            "HTTP"
-        }
-    };
+    let known = known_method(request.method());
+    if known.is_none() {
+        list.text("http.request.method_original", request.method());
+    }
     let target = Target::parse(request.method(), request.target());
-    let authority = target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse));
+    let ConnectionFacts { local, remote, .. } = *exchange.connection;
+    let server = match exchange.role {
+        Role::Server => local,
+        Role::Client => remote,
+    };
+    let parties = Parties {
+        role: exchange.role,
+        version: request.version,
+        method: known.unwrap_or("_OTHER"),
+        // A unix socket's number is told nowhere.
+        server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+        peer: remote.address(),
+        fields: request.standing_fields(),
+    };
+    // Where the target names the server, it stands above the header fields.
+    let standing = match target.authority {
+        Some(_) => Arc::new(stand(&parties, request, &target)),
+        None => standing.get(&parties, || stand(&parties, request, &target)),
+    };
     match exchange.role {
         Role::Server => {
-            list.url_parts(&target, request);
-            list.end_point("server.address", "server.port", authority, exchange.connection.local);
-            list.client(request, exchange.connection.remote);
+            list.path_and_query(&target);
+            if standing.is_direct {
+                list.port("client.port", remote);
+            }
+            list.port("network.peer.port", remote);
         }
-        Role::Client => {
-            list.full_url(&target, authority, exchange.connection.remote);
-            list.end_point("server.address", "server.port", authority, exchange.connection.remote);
-        }
-    }
-    list.network(exchange.connection.remote, request.version);
-    if let Some(agent) = request.header(Header::UserAgent) {
-        list.text("user_agent.original", agent);
+        Role::Client => list.full_url(&target, authority(&target, request), remote),
     }
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
@@ -72,7 +86,46 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
         list.push("onlooker.http.ambiguous_length", Value::Boolean(true));
     }
     let status = list.outcome(exchange, response.map(|response| response.status));
-    Description { name: Cow::Borrowed(name), attributes: list.0, status }
+    let name = Cow::Borrowed(known.unwrap_or("HTTP"));
+    Description { name, standing: Some(standing), attributes: list.0, status }
+}
+
+/// What all requests of these parties have in common. Of the target only what names the server is looked at.
+fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Standing {
+    let mut list = List(Vec::new());
+    let mut is_direct = false;
+    list.constant("http.request.method", parties.method);
+    if parties.role == Role::Server {
+        list.scheme(target, request);
+    }
+    list.end_point("server.address", "server.port", authority(target, request), parties.server);
+    if parties.role == Role::Server {
+        is_direct = list.client(request, parties.peer);
+    }
+    match parties.peer {
+        Some(address) => list.owned("network.peer.address", address.to_string()),
+        None => list.constant("network.transport", "unix"),
+    }
+    if parties.role == Role::Client {
+        list.port("network.peer.port", parties.server);
+    }
+    list.constant("network.protocol.name", "http");
+    list.constant(
+        "network.protocol.version",
+        match parties.version {
+            HttpVersion::Http10 => "1.0",
+            HttpVersion::Http11 => "1.1",
+            HttpVersion::Http2 => "2",
+        },
+    );
+    if let Some(agent) = request.header(Header::UserAgent) {
+        list.text("user_agent.original", agent);
+    }
+    Standing::new(list.0, is_direct)
+}
+
+fn authority<'a>(target: &Target<'a>, request: &'a HttpRequest) -> Option<Authority<'a>> {
+    target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse))
 }
 
 /// The methods of RFC 9110 and RFC 5789. Methods are case-sensitive: `get` is not one of them.
@@ -121,18 +174,27 @@ impl List {
     fn address(&mut self, key: &'static str, port_key: &'static str, endpoint: Endpoint) {
         if let Endpoint::Internet(address) = endpoint {
             self.owned(key, address.ip().to_string());
-            self.push(port_key, Value::Integer(address.port().into()));
+            self.port(port_key, endpoint);
         }
     }
 
-    fn url_parts(&mut self, target: &Target, request: &HttpRequest) {
+    fn port(&mut self, key: &'static str, endpoint: Endpoint) {
+        if let Endpoint::Internet(address) = endpoint {
+            self.push(key, Value::Integer(address.port().into()));
+        }
+    }
+
+    fn path_and_query(&mut self, target: &Target) {
         if let Some(path) = target.path {
             self.text("url.path", path);
         }
         if let Some(query) = target.query {
             self.text("url.query", query);
         }
-        // The conventions ask for the scheme of the original client's request where a header tells it.
+    }
+
+    /// The conventions ask for the scheme of the original client's request where a header tells it.
+    fn scheme(&mut self, target: &Target, request: &HttpRequest) {
         let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
@@ -179,33 +241,18 @@ impl List {
         }
     }
 
-    /// The client behind all proxies where a header tells it, as the conventions ask; its port only where it is the
-    /// connection's own.
-    fn client(&mut self, request: &HttpRequest, remote: Endpoint) {
+    /// The client behind all proxies where a header tells it, as the conventions ask. True: it is the connection's own.
+    fn client(&mut self, request: &HttpRequest, peer: Option<IpAddr>) -> bool {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
             let first = value.split(|byte| *byte == b',').next()?;
             let first = str::from_utf8(first.trim_ascii()).ok()?;
             // Some proxies add the port.
             first.parse::<IpAddr>().ok().or_else(|| Some(first.parse::<SocketAddr>().ok()?.ip()))
         });
-        match forwarded {
-            Some(address) if Some(address) != remote.address() => self.owned("client.address", address.to_string()),
-            _ => self.address("client.address", "client.port", remote),
+        if let Some(address) = forwarded.or(peer) {
+            self.owned("client.address", address.to_string());
         }
-    }
-
-    fn network(&mut self, remote: Endpoint, version: HttpVersion) {
-        match remote {
-            Endpoint::Internet(_) => self.address("network.peer.address", "network.peer.port", remote),
-            Endpoint::Unix(_) => self.constant("network.transport", "unix"),
-        }
-        self.constant("network.protocol.name", "http");
-        let version = match version {
-            HttpVersion::Http10 => "1.0",
-            HttpVersion::Http11 => "1.1",
-            HttpVersion::Http2 => "2",
-        };
-        self.constant("network.protocol.version", version);
+        forwarded.is_none() || forwarded == peer
     }
 
     /// The status code, never a made-up one, and what went wrong.

@@ -5,6 +5,8 @@
 //! Does not: decide parents. An exchange that finds the table full gets its span all the same, without a parent of
 //! Onlooker's making, and is counted.
 
+use std::{collections::hash_map::Entry, net::IpAddr};
+
 use rustc_hash::FxHashMap;
 
 use super::{Context, Sampled, SpanId, TraceId, processes::Candidates};
@@ -112,7 +114,10 @@ pub struct Lineage {
 /// Bias: with a translated client address the ends do not meet, and the server's span is a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndsKey {
-    client: Endpoint,
+    /// IPv4 addresses as IPv6 maps them; of a unix socket its number.
+    address: u128,
+    port: u16,
+    is_unix: bool,
     position: u32,
     /// Every network namespace has its own loopback; elsewhere 0, because the ends may lie in two.
     namespace: u32,
@@ -125,11 +130,21 @@ impl EndsKey {
             Role::Server => connection.remote,
             Role::Client => connection.local,
         };
-        if client == Endpoint::Unix(0) {
-            return None;
-        }
-        let is_loopback = client.address().is_some_and(|address| address.is_loopback());
-        Some(Self { client, position, namespace: if is_loopback { connection.network_namespace } else { 0 } })
+        let namespace = connection.network_namespace;
+        Some(match client {
+            Endpoint::Unix(0) => return None,
+            Endpoint::Unix(socket) => Self { address: socket.into(), port: 0, is_unix: true, position, namespace: 0 },
+            Endpoint::Internet(client) => Self {
+                address: match client.ip() {
+                    IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
+                    IpAddr::V6(address) => address.to_bits(),
+                },
+                port: client.port(),
+                is_unix: false,
+                position,
+                namespace: if client.ip().is_loopback() { namespace } else { 0 },
+            },
+        })
     }
 }
 
@@ -138,12 +153,13 @@ impl EndsKey {
 pub struct Open {
     limit: usize,
     records: FxHashMap<ExchangeId, Record>,
-    by_ends: FxHashMap<(Role, EndsKey), ExchangeId>,
+    /// By role: where one end alone is watched, the other's table is empty, and nothing is looked up in it.
+    by_ends: [FxHashMap<EndsKey, ExchangeId>; 2],
 }
 
 impl Open {
     pub fn new(limit: usize) -> Self {
-        Self { limit, records: FxHashMap::default(), by_ends: FxHashMap::default() }
+        Self { limit, records: FxHashMap::default(), by_ends: Default::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -156,7 +172,7 @@ impl Open {
 
     pub fn insert(&mut self, id: ExchangeId, record: Record) {
         if let Some(ends) = record.ends {
-            self.by_ends.insert((record.role, ends), id);
+            self.by_ends[record.role as usize].insert(ends, id);
         }
         self.records.insert(id, record);
     }
@@ -172,9 +188,10 @@ impl Open {
     pub fn remove(&mut self, id: ExchangeId) {
         if let Some(record) = self.records.remove(&id)
             && let Some(ends) = record.ends
-            && self.by_ends.get(&(record.role, ends)) == Some(&id)
+            && let Entry::Occupied(entry) = self.by_ends[record.role as usize].entry(ends)
+            && *entry.get() == id
         {
-            self.by_ends.remove(&(record.role, ends));
+            entry.remove();
         }
     }
 
@@ -184,6 +201,7 @@ impl Open {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
         };
-        self.by_ends.get(&(other, record.ends?)).copied()
+        let by_ends = &self.by_ends[other as usize];
+        if by_ends.is_empty() { None } else { by_ends.get(&record.ends?).copied() }
     }
 }

@@ -82,8 +82,8 @@ impl Onlooker {
         self.ended
             .iter()
             .map(|exchange| {
-                let Request::Http(request) = &*exchange.request;
-                let status = match exchange.response.as_deref() {
+                let Request::Http(request) = &exchange.request;
+                let status = match &exchange.response {
                     Some(Response::Http(response)) => response.status,
                     None => 0,
                 };
