@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The two machines that guests are: which emulator plays them, how they are built for, what Debian calls them.
+
+use std::process::Command;
+
+use anyhow::{Result, ensure};
+
+use crate::{
+    setup::install_package,
+    steps::{output_of, run as run_step, say},
+    workspace::{TARGET, cargo, find_program, pinned_toolchain},
+};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Machine {
+    X86_64,
+    Arm64,
+}
+
+impl Machine {
+    /// Debian's name of the architecture.
+    pub const fn debian(self) -> &'static str {
+        match self {
+            Self::X86_64 => "amd64",
+            Self::Arm64 => "arm64",
+        }
+    }
+
+    /// What the static programs are built for.
+    pub const fn target(self) -> &'static str {
+        match self {
+            Self::X86_64 => TARGET,
+            Self::Arm64 => "aarch64-unknown-linux-musl",
+        }
+    }
+
+    /// The first serial port, by the kernel's name.
+    pub const fn console(self) -> &'static str {
+        match self {
+            Self::X86_64 => "ttyS0",
+            Self::Arm64 => "ttyAMA0",
+        }
+    }
+
+    /// The emulator, with what makes it this machine. Installed where it is missing.
+    pub fn emulator(self) -> Result<Command> {
+        let (program, package, kind) = match self {
+            Self::X86_64 => ("qemu-system-x86_64", "qemu-system-x86", "q35"),
+            Self::Arm64 => ("qemu-system-aarch64", "qemu-system-arm", "virt"),
+        };
+        if find_program(program).is_none() {
+            install_package(package, "to boot other kernels")?;
+        }
+        let mut command = Command::new(program);
+        command.args(["-machine", kind, "-cpu", "max"]);
+        Ok(command)
+    }
+
+    /// Cargo, set up to build static programs for this machine: `cargo VERB ARGUMENTS --target …`.
+    pub fn cargo<const N: usize>(self, arguments: [&str; N]) -> Result<Command> {
+        let mut command = cargo(arguments);
+        command.args(["--target", self.target()]);
+        if self == Self::Arm64 {
+            install_target(self.target())?;
+            // The toolchain's own linker and its own start-up files: no cross compiler for musl is needed.
+            command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+        }
+        Ok(command)
+    }
+}
+
+fn install_target(target: &str) -> Result<()> {
+    let installed = || -> Result<bool> {
+        let folder = output_of(Command::new("rustc").args(["--print", "target-libdir", "--target", target]))?;
+        Ok(std::fs::read_dir(folder.trim()).is_ok_and(|mut files| files.next().is_some()))
+    };
+    if !installed()? {
+        let version = pinned_toolchain()?;
+        say(format!("setup: installing the standard library for {target}"));
+        run_step(Command::new("rustup").args(["target", "add", "--toolchain", &version, target]))?;
+        ensure!(installed()?, "rustup has added {target}, and it is not there");
+    }
+    Ok(())
+}
