@@ -56,44 +56,62 @@ pub struct Sighting {
     pub bytes: u32,
 }
 
-/// The connection of a socket on which bytes have just moved; entered into the table and reported at first sight.
+/// What the table says of a socket.
+pub enum Known {
+    Followed(*mut Connection),
+    LeftAlone,
+    /// Not there, not reported, or to be compared with what was there.
+    Unsettled,
+}
+
+/// The connection of a socket on which bytes have just moved, by one look.
 #[inline(always)]
-pub fn follow(sighting: &Sighting) -> Option<*mut Connection> {
-    let Some(connection) = get(sighting.socket.sk) else { return meet(sighting) };
+pub fn find(sk: u64) -> Known {
+    let Some(connection) = get(sk) else { return Known::Unsettled };
     // SAFETY: a map value, which stays readable while the program runs.
-    match unsafe { (*connection).flags } & (CONNECTION_REPORTED | CONNECTION_OVER | CONNECTION_UNIX) {
-        CONNECTION_REPORTED => Some(connection),
-        flags if flags & (CONNECTION_OVER | CONNECTION_UNIX) == CONNECTION_OVER => None,
-        _ => meet_again(sighting),
+    let flags = unsafe { (*connection).flags };
+    if flags & (CONNECTION_REPORTED | CONNECTION_OVER | CONNECTION_UNIX) == CONNECTION_REPORTED {
+        Known::Followed(connection)
+    } else if flags & (CONNECTION_OVER | CONNECTION_UNIX) == CONNECTION_OVER {
+        Known::LeftAlone
+    } else {
+        Known::Unsettled
     }
 }
 
-/// A connection that is in the table, with something to be looked at. A function of its own, as the next ones, for the
-/// stack's sake: what is rare takes none from what is not.
-#[inline(never)]
-fn meet_again(sighting: &Sighting) -> Option<*mut Connection> {
-    let sk = sighting.socket.sk;
-    let connection = get(sk)?;
+/// The connection of an unsettled socket, entered into the table and reported where it has to be; if it is followed.
+#[inline(always)]
+pub fn meet(sighting: &Sighting) -> Option<()> {
+    let socket = sighting.socket;
+    let connection = match get(socket.sk) {
+        Some(connection) if !is_stale(connection, socket) => connection,
+        _ => enter(sighting)?,
+    };
     // SAFETY: a map value.
     let flags = unsafe { (*connection).flags };
-    let is_unix = flags & CONNECTION_UNIX != 0;
-    // SAFETY: as above.
-    if is_unix && unsafe { (*connection).inode } != sighting.socket.inode_number() {
-        // The socket that was here is gone, and nothing told so.
-        finish(connection, CLOSED_FINISHED);
-        return meet(sighting);
-    }
     if flags & CONNECTION_OVER != 0 {
         return None;
     }
     if flags & CONNECTION_REPORTED == 0 {
         report(connection, sighting);
     }
-    Some(connection)
+    Some(())
 }
 
-#[inline(never)]
-fn meet(sighting: &Sighting) -> Option<*mut Connection> {
+/// Whether this is what was known of an earlier unix socket at the same address, whose end nothing told.
+#[inline(always)]
+fn is_stale(connection: *mut Connection, socket: Socket) -> bool {
+    // SAFETY: a map value.
+    let (flags, inode) = unsafe { ((*connection).flags, (*connection).inode) };
+    if flags & CONNECTION_UNIX == 0 || inode == socket.inode_number() {
+        return false;
+    }
+    finish(connection, CLOSED_FINISHED);
+    true
+}
+
+#[inline(always)]
+fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     let Sighting { socket, sent, bytes, .. } = *sighting;
     let is_unix = socket.followed_family()? == FAMILY_UNIX;
     let new = NEW.get_ptr_mut(0)?;
@@ -115,9 +133,7 @@ fn meet(sighting: &Sighting) -> Option<*mut Connection> {
         count(Loss::ConnectionTableFull, 1);
         return None;
     }
-    let connection = get(socket.sk)?;
-    report(connection, sighting);
-    Some(connection)
+    get(socket.sk)
 }
 
 #[inline(always)]

@@ -31,7 +31,8 @@ pub(crate) use field;
 /// As `field!`, where the verifier may know the structure's type: see `read_or_load`.
 macro_rules! typed_field {
     ($typed:expr, $kind:ty, $base:expr, $field:ident) => {
-        $crate::fields::offset!($field).and_then(|offset| $crate::fields::read_or_load::<{ $typed }, $kind>($base, offset))
+        $crate::fields::offset!($field)
+            .and_then(|offset| $crate::fields::read_or_load::<{ $typed }, $kind>($base, offset))
     };
 }
 pub(crate) use typed_field;

@@ -93,7 +93,8 @@ impl Socket {
 #[inline(always)]
 pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32)> {
     let tcp = if TYPED { as_tcp(sk)? } else { sk };
-    let (sent_to, received_to) = (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
+    let (sent_to, received_to) =
+        (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
     let state = typed_field!(TYPED, u8, sk, sock_state)?;
     if state == STATE_ESTABLISHED {
         return Some((sent_to, received_to));

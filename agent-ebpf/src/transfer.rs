@@ -20,9 +20,9 @@ use aya_ebpf::{
 
 use crate::{
     bounds::{at_most, within},
-    connection::{self, Sighting},
+    connection::{self, Known, Sighting},
     emit::{count, emit},
-    processes::Thread,
+    processes::{self, Thread},
     socket::{self, Socket},
 };
 
@@ -34,6 +34,8 @@ const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 struct Scratch {
     /// A program that can be preempted is at work on it.
     is_taken: u64,
+    /// The socket, for functions that take plain numbers only: pointers whose type the verifier knows become numbers here.
+    found: Socket,
     gather: Gather,
     record: DataRecord,
     payload: [u8; SCRATCH_BYTES],
@@ -109,20 +111,59 @@ pub fn report<const TYPED: bool>(found: Socket, transfer: &Transfer) -> Option<(
 
 #[inline(always)]
 fn report_payload<const TYPED: bool>(scratch: &mut Scratch, found: Socket, transfer: &Transfer) -> Option<()> {
-    let bytes = transfer.bytes.wrapping_add(transfer.later);
-    let followed =
-        connection::follow(&Sighting { socket: found, thread: transfer.thread, sent: transfer.sent, bytes })?;
-    let sk = found.sk;
-    begin::<TYPED>(scratch, followed, sk, *transfer)?;
-    match transfer.payload {
-        Payload::Buffer(base) => send_buffer(scratch, followed, base, transfer.bytes),
-        Payload::Vector { pieces, skipped, is_copy } => {
-            scratch.gather.sk = sk;
-            send_vector(pieces, skipped, u64::from(transfer.bytes), u64::from(is_copy));
+    // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
+    unsafe { (&raw mut scratch.found).write_volatile(found) }
+    let followed = match connection::find(found.sk) {
+        Known::Followed(connection) => connection,
+        Known::LeftAlone => return None,
+        Known::Unsettled => {
+            let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
+            if meet(bytes, u64::from(transfer.sent)) == 0 {
+                return None;
+            }
+            connection::get(found.sk)?
         }
-        Payload::Unread => send(scratch, followed, 0, transfer.bytes),
+    };
+    begin::<TYPED>(scratch, followed, found.sk, *transfer)?;
+    let bytes = transfer.bytes;
+    match transfer.payload {
+        Payload::Buffer(base) if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
+            send_whole(scratch, followed, base, bytes);
+        }
+        Payload::Buffer(base) => {
+            send_buffer(base, u64::from(bytes));
+        }
+        Payload::Vector { pieces, skipped, is_copy } => {
+            send_vector(pieces, skipped, u64::from(bytes), u64::from(is_copy));
+        }
+        Payload::Unread => send(scratch, followed, 0, bytes),
     }
     Some(())
+}
+
+/// A connection that is not in the table, or with something to be looked at. 0 where it is not followed.
+///
+/// As all functions here with plain numbers as arguments: the verifier walks it once, and not once per way that leads
+/// here; and what is rare takes no stack from what is not.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    // SAFETY: a valid reference; volatile for the verifier's sake.
+    let socket = unsafe { (&raw const scratch.found).read_volatile() };
+    let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
+    u64::from(connection::meet(&sighting).is_some())
+}
+
+/// This processor's scratch, and the connection of the socket in it, where there is one.
+#[inline(always)]
+fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let scratch = SCRATCH.get_ptr_mut(processor)?;
+    // SAFETY: a map value; this processor's own. Volatile for the verifier's sake.
+    let (scratch, sk) = unsafe { (&mut *scratch, (&raw const (*scratch).found.sk).read_volatile()) };
+    Some((scratch, connection::get(sk)))
 }
 
 /// Reports that what came in has ended, where a read of nothing says so.
@@ -195,7 +236,12 @@ fn positions<const TYPED: bool>(
 }
 
 #[inline(always)]
-fn begin<const TYPED: bool>(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Transfer) -> Option<()> {
+fn begin<const TYPED: bool>(
+    scratch: &mut Scratch,
+    followed: *mut Connection,
+    sk: u64,
+    transfer: Transfer,
+) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
     let (position, other_position) = positions::<TYPED>(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
@@ -255,8 +301,35 @@ fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
     taken
 }
 
+/// Takes `wanted` bytes of the turn's budget, or none.
 #[inline(always)]
-fn send_buffer(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
+fn take_whole(followed: *mut Connection, wanted: u32) -> bool {
+    // SAFETY: a map value.
+    let budget = unsafe { (*followed).budget };
+    if wanted > budget {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { (*followed).budget = budget - wanted }
+    true
+}
+
+/// One buffer, one record.
+#[inline(always)]
+fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
+    if copy(scratch, 0, base, bytes) {
+        send(scratch, followed, bytes, bytes);
+    } else {
+        send_unreadable(scratch, followed, bytes);
+    }
+}
+
+/// A buffer that takes several records, or more than the budget.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
+    let bytes = bytes as u32;
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
     let mut done = 0;
     for _ in 0..RECORDS_PER_CALL {
@@ -264,14 +337,16 @@ fn send_buffer(scratch: &mut Scratch, followed: *mut Connection, base: u64, byte
         if left == 0 {
             break;
         }
-        let piece = if left > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { left };
+        let piece = min(left, RECORD_PAYLOAD_BYTES as u32);
         if !copy(scratch, 0, base + u64::from(done), piece) {
-            return send_unreadable(scratch, followed, bytes - done);
+            send_unreadable(scratch, followed, bytes - done);
+            return 0;
         }
         send(scratch, followed, piece, piece);
         done += piece;
     }
     send_rest(scratch, followed, base + u64::from(done), bytes - done);
+    0
 }
 
 /// The part of a call past the budget: its length, and its last bytes.
@@ -303,8 +378,6 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
 /// once per way through all of them.
 #[repr(C)]
 struct Gather {
-    /// The socket, by which the connection is found again.
-    sk: u64,
     /// Pieces begun.
     index: u64,
     /// Bytes to leave out of the next piece.
@@ -333,18 +406,12 @@ macro_rules! gathered {
 
 /// Gathers the pieces of a vector into as few records as they fill.
 ///
-/// A function of its own with plain numbers as arguments: the verifier walks it once, and not once per way that leads
-/// here. The record has been begun in this processor's scratch.
+/// The record has been begun in this processor's scratch.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
     let bytes = bytes as u32;
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    let Some(scratch) = SCRATCH.get_ptr_mut(processor) else { return 0 };
-    // SAFETY: a map value; this processor's own.
-    let scratch = unsafe { &mut *scratch };
-    let Some(followed) = connection::get(gathered!(scratch.sk)) else { return 0 };
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
     gathered!(scratch.index = 0);
     gathered!(scratch.base = 0);
@@ -354,8 +421,7 @@ extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -
     gathered!(scratch.skip = skipped);
     // Each step ends a piece or fills a record.
     for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
-        if gathered!(scratch.done) >= affordable || gather_step(scratch, followed, pieces, is_copy != 0, affordable).is_none()
-        {
+        if gathered!(scratch.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
             break;
         }
     }
@@ -368,14 +434,16 @@ extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -
     0
 }
 
+/// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    u64::from(gather(scratch, followed, pieces, is_copy != 0, most as u32).is_some())
+}
+
 #[inline(always)]
-fn gather_step(
-    scratch: &mut Scratch,
-    followed: *mut Connection,
-    pieces: u64,
-    is_copy: bool,
-    most: u32,
-) -> Option<()> {
+fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
     if gathered!(scratch.piece_left) == 0 {
         let index = gathered!(scratch.index);
         let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;

@@ -16,7 +16,9 @@ use log::{debug, info, warn};
 
 use crate::{
     admin::{AdminError, Health, Readiness},
-    capture::{Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError, Refusal},
+    capture::{
+        Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError, Refusal,
+    },
     config::{Config, Print},
     connections::Uninteresting,
     doctor,

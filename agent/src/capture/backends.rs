@@ -3,10 +3,14 @@
 //!
 //! In: a loaded object. Out: its programs, attached, or what the kernel has refused. All backends give the same records.
 
+use std::path::Path;
+
 use aya::{
     Btf, Ebpf,
     programs::{FEntry, FExit, KProbe, RawTracePoint},
 };
+
+use log::debug;
 
 use super::{CaptureError, KernelTypes, error::refused};
 use crate::config::BackendChoice;
@@ -82,6 +86,9 @@ const KPROBE: [(&str, Hook); 9] = [
 /// The program that sees the end of calls that were under way when the functions' hooks came.
 pub const EARLY_CALLS: &str = "early_call_exit";
 
+/// Where a kernel that has probes says so. Asked first: it costs nothing, where loading the programs costs.
+const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
+
 /// Functions that are missing from kernels of some version or configuration, and are not needed there: `sendpage` was
 /// taken out in Linux 6.5, and IPv6 or unix sockets may be left out or be a module.
 const OPTIONAL: [&str; 9] = [
@@ -142,12 +149,14 @@ impl Backend {
         if let Some(function) = self.missing(kernel) {
             return Err(CaptureError::FunctionAbsent { function });
         }
+        if self == Self::Kprobe && !Path::new(KPROBES).exists() {
+            return Err(CaptureError::NoKprobes);
+        }
         let types = if self == Self::Fentry { Some(Btf::from_sys_fs().map_err(CaptureError::Types)?) } else { None };
         // What is refused is refused here, before anything is attached.
         own.iter().try_for_each(|target| target.load(programs, types.as_ref()))?;
         drop(types);
-        let common: Vec<Target> =
-            COMMON.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect();
+        let common: Vec<Target> = COMMON.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect();
         common.iter().try_for_each(|target| target.load(programs, None))?;
         before_attaching(programs)?;
         let all = common.iter().chain(&own);
@@ -193,18 +202,25 @@ impl Target {
             Hook::Entry(function) => {
                 <&mut FEntry>::try_from(program).and_then(|program| program.load(function, typed()))
             }
-            Hook::Return(function) => <&mut FExit>::try_from(program).and_then(|program| program.load(function, typed())),
+            Hook::Return(function) => {
+                <&mut FExit>::try_from(program).and_then(|program| program.load(function, typed()))
+            }
             Hook::Probe(_) => <&mut KProbe>::try_from(program).and_then(KProbe::load),
         }
-        .map_err(|source| refused(self.program, source))
+        .map_err(|source| refused(self.program, source))?;
+        let program = programs.program(self.program).expect("it was there above");
+        if let Ok(Some(steps)) = program.info().map(|info| info.verified_instruction_count()) {
+            debug!("{}: the verifier walked {steps} instructions", self.program);
+        }
+        Ok(())
     }
 
     fn attach(&self, programs: &mut Ebpf) -> Result<usize, CaptureError> {
         let program = programs.program_mut(self.program).expect("the object holds every program of the lists");
         match self.hook {
-            Hook::Tracepoint(name) => <&mut RawTracePoint>::try_from(program)
-                .and_then(|program| program.attach(name))
-                .map(drop),
+            Hook::Tracepoint(name) => {
+                <&mut RawTracePoint>::try_from(program).and_then(|program| program.attach(name)).map(drop)
+            }
             Hook::Entry(_) => <&mut FEntry>::try_from(program).and_then(FEntry::attach).map(drop),
             Hook::Return(_) => <&mut FExit>::try_from(program).and_then(FExit::attach).map(drop),
             Hook::Probe(_) => <&mut KProbe>::try_from(program).and_then(|program| {

@@ -20,6 +20,8 @@ pub enum CaptureError {
     Privileges { missing: String },
     #[error("the kernel's type information could not be read again: {0}")]
     Types(#[source] aya::BtfError),
+    #[error("this kernel has no kprobes (CONFIG_KPROBES, CONFIG_PERF_EVENTS)")]
+    NoKprobes,
     #[error("this kernel has no function {function}")]
     FunctionAbsent { function: &'static str },
     #[error("the {} backend does not work here: {source}", backend.name())]
@@ -62,6 +64,7 @@ impl CaptureError {
             Self::Btf { .. } | Self::BtfDamaged | Self::Types(_) => "no_type_information",
             Self::FieldAbsent { .. } => "field_absent",
             Self::FunctionAbsent { .. } => "function_absent",
+            Self::NoKprobes => "no_kprobes",
             Self::Privileges { .. } => "privileges_missing",
             Self::Load { .. } | Self::Program { .. } => "program_refused",
             Self::Map { .. } | Self::Share { .. } => "map_refused",
