@@ -32,6 +32,7 @@ cargo xtask TASK
   tidy                the rules of the code that no compiler knows
   fuzz                the fuzz targets: the kept corpus, then a few seconds of new input
   bench parse         time and allocations of the parsers
+  bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
@@ -59,6 +60,7 @@ fn run() -> Result<()> {
         ["fuzz"] => fuzz::run(),
         ["tidy"] => tidy::run(),
         ["bench", "parse"] => bench::parse(),
+        ["bench", "replay"] => bench::replay(),
         ["bench", "load", options @ ..] => bench::load(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
         ["collector"] => collector::run().map(drop),
