@@ -33,6 +33,7 @@ cargo xtask TASK
   tidy                the rules of the code that no compiler knows
   fuzz                the fuzz targets: the kept corpus, then a few seconds of new input
   bench parse         time and allocations of the parsers
+  bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
   vm [KERNEL…]        the kernel tests on other kernels and on every backend, in QEMU (--backend NAME, --test NAME;
                       --update writes docs/KERNELS.md)
@@ -66,6 +67,7 @@ fn run() -> Result<()> {
         ["vm", kernel, "--", program, arguments @ ..] => vm::run_program(kernel, program, arguments),
         ["vm", options @ ..] => vm::run(options),
         ["bench", "parse"] => bench::parse(),
+        ["bench", "replay"] => bench::replay(),
         ["bench", "load", options @ ..] => bench::load(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
         ["collector"] => collector::run().map(drop),

@@ -88,24 +88,32 @@ impl<'a> Lines<'a> {
 
 const LINE_END: &[u8] = b"\r\n";
 
-/// How many control characters there are; counted for many bytes at once.
+/// How many control characters there are (those below the space, and delete); counted eight bytes at a time.
 fn controls(bytes: &[u8]) -> usize {
-    const LANES: usize = 16;
-    // As many rounds as a lane of one byte can count.
-    const ROUNDS: usize = u8::MAX as usize;
-    let is_control = |byte: u8| u8::from(byte < b' ' || byte == 0x7f);
-    let (chunks, rest) = bytes.as_chunks::<LANES>();
-    let mut total = rest.iter().map(|byte| usize::from(is_control(*byte))).sum();
-    for rounds in chunks.chunks(ROUNDS) {
-        let mut lanes = [0_u8; LANES];
-        for chunk in rounds {
-            for (lane, byte) in lanes.iter_mut().zip(chunk) {
-                *lane += is_control(*byte);
-            }
+    const LOW_BITS: u64 = each(0x7f);
+    // As many words as a byte can count.
+    const WORDS: usize = u8::MAX as usize;
+    let (words, rest) = bytes.as_chunks::<8>();
+    let mut total = rest.iter().filter(|byte| byte.is_ascii_control()).count();
+    for words in words.chunks(WORDS) {
+        let mut counts = 0;
+        for word in words {
+            let word = u64::from_ne_bytes(*word);
+            // No sum reaches into the next byte: its highest bit says whether the byte's lower ones are at least a space,
+            // or a delete.
+            let (space_or_more, delete) =
+                ((word & LOW_BITS) + each(0x80 - b' '), (word & LOW_BITS) + each(0x80 - 0x7f));
+            let is_control = (!space_or_more | delete) & !word;
+            counts += is_control >> 7 & each(1);
         }
-        total += lanes.iter().map(|lane| usize::from(*lane)).sum::<usize>();
+        total += counts.to_ne_bytes().iter().map(|count| usize::from(*count)).sum::<usize>();
     }
     total
+}
+
+/// A word of which each byte is this one.
+const fn each(byte: u8) -> u64 {
+    u64::from_ne_bytes([byte; 8])
 }
 
 fn trimmed(mut value: &[u8]) -> &[u8] {

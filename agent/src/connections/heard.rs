@@ -70,6 +70,9 @@ impl Outputs {
     }
 
     pub fn count_lost(&self, protocol: Option<Protocol>, requests: u32) {
+        if requests == 0 {
+            return;
+        }
         let known = protocol.and_then(|protocol| Protocol::ALL.iter().position(|known| *known == protocol));
         known.map_or(self.records_lost_unknown, |index| self.records_lost[index]).add(requests.into());
     }

@@ -118,7 +118,7 @@ impl Exchanges {
             }
             Part::Broken(broken) => {
                 if let Some(open) = self.open.remove(key) {
-                    self.end_broken(open, broken, at);
+                    self.end_broken(*open, broken, at);
                 }
             }
         }
@@ -161,23 +161,23 @@ impl Exchanges {
         });
         if let Some(forgotten) = self.open.insert(key, open) {
             // A parser that numbers two requests alike would break the pairing of `Began` and `Ended`; it does not here.
-            self.end_broken(forgotten, Broken::NotUnderstood, first);
+            self.end_broken(*forgotten, Broken::NotUnderstood, first);
         }
     }
 
     fn end_whole(&mut self, key: Key) {
         let open = self.open.remove(key).expect("it was just seen");
-        self.end(open, Outcome::Answered, None);
+        self.end(*open, Outcome::Answered, None);
     }
 
-    fn end_broken(&mut self, open: Box<Open>, broken: Broken, at: Moment) {
+    fn end_broken(&mut self, open: Open, broken: Broken, at: Moment) {
         // The response was whole; the rest of the request never came.
         let answered = open.response_end.is_some();
         self.counters.incomplete(open.protocol, broken).increment();
         self.end(open, if answered { Outcome::Answered } else { Outcome::Broken(broken) }, Some((broken, at)));
     }
 
-    fn end(&mut self, open: Box<Open>, outcome: Outcome, broken: Option<(Broken, Moment)>) {
+    fn end(&mut self, open: Open, outcome: Outcome, broken: Option<(Broken, Moment)>) {
         let ends = [open.request_end, open.response_end];
         // Bytes of a body that were not read, but counted, are missed by nobody.
         let cut = |end: &BodyEnd| end.bytes_lost && end.body_bytes.is_none();
@@ -206,7 +206,7 @@ impl Exchanges {
 
     fn handle_over(&mut self, connection: u64, broken: Broken, at: Moment) {
         while let Some(open) = self.open.remove_oldest(connection) {
-            self.end_broken(open, broken, at);
+            self.end_broken(*open, broken, at);
         }
     }
 }

@@ -173,7 +173,7 @@ impl Spans {
             return;
         }
         let Request::Http(request) = &began.request;
-        let record = Record::new(began, self.identities.span_id(), Context::of(request));
+        let record = Box::new(Record::new(began, self.identities.span_id(), Context::of(request)));
         self.index_process(began.id, record);
         self.join_ends(began.id);
     }
@@ -186,7 +186,7 @@ impl Spans {
     }
 
     /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Record) {
+    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) {
         let (first, thread, connection) = (record.first, record.thread, record.connection);
         let tgid = thread.tgid;
         match record.role {

@@ -114,13 +114,20 @@ pub struct Lineage {
 /// Bias: with a translated client address the ends do not meet, and the server's span is a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndsKey {
-    /// IPv4 addresses as IPv6 maps them; of a unix socket its number.
-    address: u128,
+    family: Family,
+    /// The bits of the client's address; of a unix socket its number.
+    address: (u64, u64),
     port: u16,
-    is_unix: bool,
     position: u32,
     /// Every network namespace has its own loopback; elsewhere 0, because the ends may lie in two.
     namespace: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Family {
+    Unix,
+    V4,
+    V6,
 }
 
 impl EndsKey {
@@ -133,17 +140,18 @@ impl EndsKey {
         let namespace = connection.network_namespace;
         Some(match client {
             Endpoint::Unix(0) => return None,
-            Endpoint::Unix(socket) => Self { address: socket.into(), port: 0, is_unix: true, position, namespace: 0 },
-            Endpoint::Internet(client) => Self {
-                address: match client.ip() {
-                    IpAddr::V4(address) => address.to_ipv6_mapped().to_bits(),
-                    IpAddr::V6(address) => address.to_bits(),
-                },
-                port: client.port(),
-                is_unix: false,
-                position,
-                namespace: if client.ip().is_loopback() { namespace } else { 0 },
-            },
+            Endpoint::Unix(socket) => {
+                Self { family: Family::Unix, address: (0, socket), port: 0, position, namespace: 0 }
+            }
+            Endpoint::Internet(client) => {
+                let (family, bits) = match client.ip() {
+                    IpAddr::V4(address) => (Family::V4, address.to_bits().into()),
+                    IpAddr::V6(address) => (Family::V6, address.to_bits()),
+                };
+                let address = ((bits >> 64) as u64, bits as u64);
+                let namespace = if client.ip().is_loopback() { namespace } else { 0 };
+                Self { family, address, port: client.port(), position, namespace }
+            }
         })
     }
 }
@@ -152,7 +160,8 @@ impl EndsKey {
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
-    records: FxHashMap<ExchangeId, Record>,
+    /// Boxed: they are large, and the table moves them when it grows.
+    records: FxHashMap<ExchangeId, Box<Record>>,
     /// By role: where one end alone is watched, the other's table is empty, and nothing is looked up in it.
     by_ends: [FxHashMap<EndsKey, ExchangeId>; 2],
 }
@@ -170,7 +179,7 @@ impl Open {
         self.records.len()
     }
 
-    pub fn insert(&mut self, id: ExchangeId, record: Record) {
+    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) {
         if let Some(ends) = record.ends {
             self.by_ends[record.role as usize].insert(ends, id);
         }
@@ -178,11 +187,11 @@ impl Open {
     }
 
     pub fn get(&self, id: ExchangeId) -> Option<&Record> {
-        self.records.get(&id)
+        self.records.get(&id).map(|record| &**record)
     }
 
     pub fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Record> {
-        self.records.get_mut(&id)
+        self.records.get_mut(&id).map(|record| &mut **record)
     }
 
     pub fn remove(&mut self, id: ExchangeId) {

@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod bounds;
+mod following;
 mod kernel;
 mod losses;
 
