@@ -35,6 +35,7 @@ cargo xtask TASK
   bench parse         time and allocations of the parsers
   bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
+  bench cost          instructions a request, exactly, in a guest whose clock counts them (--help)
   vm [KERNEL…]        the kernel tests on other kernels and on every backend, in QEMU (--backend NAME, --test NAME;
                       --update writes docs/KERNELS.md)
   vm KERNEL -- PROGRAM ARGUMENTS…
@@ -69,6 +70,7 @@ fn run() -> Result<()> {
         ["bench", "parse"] => bench::parse(),
         ["bench", "replay"] => bench::replay(),
         ["bench", "load", options @ ..] => bench::load(options),
+        ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {

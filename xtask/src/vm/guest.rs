@@ -100,7 +100,7 @@ impl Guest<'_> {
         command.args(["-accel", "tcg", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
         command.args(["-smp", &self.processors.to_string(), "-m", &self.memory_mib.to_string()]);
         if self.counts_instructions {
-            command.args(["-icount", "shift=0,sleep=off"]);
+            command.args(["-icount", "shift=0,sleep=off", "-cpu", self.kernel.machine.counting_processor()]);
         }
         command.arg("-kernel").arg(&self.kernel.image).arg("-initrd").arg(initramfs);
         let console = self.kernel.machine.console();

@@ -42,6 +42,15 @@ impl Machine {
         }
     }
 
+    /// The processor of a guest that counts instructions. A copy by `rep movsb` counts an instruction a byte, where real
+    /// processors move a cache line at a time: without what advertises it, the kernel copies by words.
+    pub const fn counting_processor(self) -> &'static str {
+        match self {
+            Self::X86_64 => "max,-erms,-fsrm",
+            Self::Arm64 => "max",
+        }
+    }
+
     /// The emulator, with what makes it this machine. Installed where it is missing.
     pub fn emulator(self) -> Result<Command> {
         let (program, package, kind) = match self {

@@ -20,6 +20,7 @@ mod shell;
 pub use guest::{Guest, Job};
 pub use initramfs::GuestFile;
 pub use kernel::series;
+pub use machine::Machine;
 
 use matrix::Choice;
 

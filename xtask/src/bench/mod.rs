@@ -1,8 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask bench parse`, `bench replay` and `bench load`: the parsers alone, the daemon on a made-up recording, the
-//! whole against a real server.
+//! `cargo xtask bench WHAT`: the parsers alone, the daemon on a made-up recording, the whole against a real server, and what
+//! it costs to the instruction.
 
 use anyhow::{Result, ensure};
+
+mod cost;
+
+pub use cost::run as cost;
 
 use crate::{
     build, setup,
