@@ -31,6 +31,14 @@ macro_rules! offsets {
                 Self { $($field: find($structure, $member).unwrap_or(ABSENT),)* ..Self::ABSENT }
             }
 
+            /// The same, as a kernel without the field `structure.member` has it.
+            pub fn without(mut self, field: &str) -> Self {
+                $(if field == concat!($structure, ".", $member) {
+                    self.$field = ABSENT;
+                })*
+                self
+            }
+
             /// The fields that were not found, as `structure.member`.
             pub fn absent(&self) -> impl Iterator<Item = &'static str> {
                 [$((self.$field, concat!($structure, ".", $member)),)*]

@@ -29,7 +29,7 @@ pub use spans::Span;
 pub const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
 
 /// How many times longer than here something may take: an emulated processor is ten to thirty times slower.
-pub const SLOWNESS: u32 = if cfg!(feature = "vm") { 3 } else { 1 };
+pub const SLOWNESS: u32 = if cfg!(feature = "vm") { 10 } else { 1 };
 
 /// Between two looks at something that tells nobody when it changes, such as another process's port.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -22,6 +22,7 @@ mod losses;
 mod memory;
 mod oddities;
 mod processes;
+mod programs;
 mod sockets;
 mod watching;
 

@@ -145,22 +145,31 @@ impl Backend {
         kernel: &KernelTypes,
         before_attaching: impl FnOnce(&mut Ebpf) -> Result<(), CaptureError>,
     ) -> Result<usize, CaptureError> {
-        let own: Vec<Target> = self.own().iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect();
+        // What is refused is refused here, before anything is attached.
+        let targets = self.load(programs, kernel)?;
+        before_attaching(programs)?;
+        targets.iter().map(|target| target.attach(programs)).sum()
+    }
+
+    /// Loads every program. Gives them in the order in which they are to be attached.
+    pub(super) fn load(self, programs: &mut Ebpf, kernel: &KernelTypes) -> Result<Vec<Target>, CaptureError> {
         if let Some(function) = self.missing(kernel) {
             return Err(CaptureError::FunctionAbsent { function });
         }
         if self == Self::Kprobe && !Path::new(KPROBES).exists() {
             return Err(CaptureError::NoKprobes);
         }
+        let here = |hooks: &[(&'static str, Hook)]| -> Vec<Target> {
+            hooks.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect()
+        };
+        let own = here(self.own());
         let types = if self == Self::Fentry { Some(Btf::from_sys_fs().map_err(CaptureError::Types)?) } else { None };
-        // What is refused is refused here, before anything is attached.
         own.iter().try_for_each(|target| target.load(programs, types.as_ref()))?;
         drop(types);
-        let common: Vec<Target> = COMMON.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect();
-        common.iter().try_for_each(|target| target.load(programs, None))?;
-        before_attaching(programs)?;
-        let all = common.iter().chain(&own);
-        all.map(|target| target.attach(programs)).sum()
+        let mut targets = here(&COMMON);
+        targets.iter().try_for_each(|target| target.load(programs, None))?;
+        targets.extend(own);
+        Ok(targets)
     }
 
     /// A function that this backend cannot do without, and that this kernel does not have.
@@ -175,8 +184,8 @@ impl Backend {
 }
 
 /// A program and what it is attached to in this kernel.
-struct Target {
-    program: &'static str,
+pub(super) struct Target {
+    pub(super) program: &'static str,
     hook: Hook,
     /// Of a probe's functions those that this kernel has.
     functions: Vec<&'static str>,

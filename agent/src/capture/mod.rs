@@ -13,6 +13,7 @@ mod event;
 mod programs;
 mod recording;
 mod shared;
+mod verification;
 mod wake_ups;
 
 pub use backends::Backend;
@@ -21,3 +22,4 @@ pub use error::CaptureError;
 pub use event::KernelEvent;
 pub use programs::{Capture, CaptureOptions, Control, Nap, Refusal};
 pub use recording::{Frame, Recorder, Recording, RecordingError};
+pub use verification::{Verified, verify};

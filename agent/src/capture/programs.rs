@@ -258,7 +258,7 @@ impl Capture {
 /// Smaller: more wake-ups.
 const WATERMARK_PARTS: u64 = 4;
 
-fn load(
+pub(super) fn load(
     backend: Backend,
     options: &CaptureOptions,
     offsets: &KernelOffsets,
@@ -339,6 +339,11 @@ const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
     "iov_iter.ubuf",
 ];
 
+/// Those that a backend can do without.
+pub(super) const fn optional_fields(backend: Backend) -> &'static [&'static str] {
+    if backend.hooks_functions() { &OPTIONAL_FOR_FUNCTIONS } else { &OPTIONAL_FIELDS }
+}
+
 fn require_fields(offsets: &KernelOffsets, optional: &[&str]) -> Result<(), CaptureError> {
     match offsets.absent().find(|field| !optional.contains(field)) {
         Some(field) => Err(CaptureError::FieldAbsent { field }),
@@ -347,7 +352,7 @@ fn require_fields(offsets: &KernelOffsets, optional: &[&str]) -> Result<(), Capt
 }
 
 /// One past the largest process id that the kernel gives out.
-fn largest_process() -> Option<u32> {
+pub(super) fn largest_process() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()
 }
 

@@ -60,7 +60,7 @@ impl Archive {
             .with_context(|| format!("{meta_package} depends on no {prefix}…: this archive is not that of Debian 12"))
     }
 
-    /// Leaves one file of a package at a place. It is there as a whole, or not at all.
+    /// Leaves one file or folder of a package at a place. It is there as a whole, or not at all.
     pub fn extract(&self, package: &str, file: &str, place: &Path) -> Result<()> {
         let work = self.state.join("work");
         let _ = fs::remove_dir_all(&work);
@@ -70,7 +70,7 @@ impl Archive {
         let [downloaded] = files.as_slice() else { bail!("apt-get download {package} has left {files:?}") };
         run_step(Command::new("dpkg-deb").arg("--extract").arg(downloaded).arg(&work))?;
         let unpacked = work.join(file);
-        ensure!(unpacked.is_file(), "the package {package} has no {file}");
+        ensure!(unpacked.exists(), "the package {package} has no {file}");
         fs::create_dir_all(place.parent().expect("it lies in a folder"))?;
         fs::rename(unpacked, place)?;
         fs::remove_dir_all(&work)?;

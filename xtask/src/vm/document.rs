@@ -65,7 +65,7 @@ mod tests {
     use std::time::Duration;
 
     use super::*;
-    use crate::tally::Tally;
+    use crate::{tally::Tally, vm::table::Table};
 
     #[test]
     fn the_text_around_the_tables_stays() -> Result<()> {
@@ -74,7 +74,7 @@ mod tests {
         let outcome = |backend, result| Outcome { series: "6.1", release: "6.1.0-9".to_owned(), backend, result };
         let outcomes = [
             outcome("fentry", Ran::Absent("too old")),
-            outcome("syscall", Ran::Tests { tally, took: Duration::ZERO, skipped }),
+            outcome("syscall", Ran::Tests { tally, took: Duration::ZERO, skipped, table: Table::default() }),
         ];
         let text = replaced(&format!("before\n{BEGIN}old\n{END}after\n"), &tables(&outcomes))?;
         let expected = "| kernel | fentry | kprobe | syscall |\n|---|---|---|---|\n\

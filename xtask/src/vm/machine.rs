@@ -5,6 +5,7 @@ use std::process::Command;
 
 use anyhow::{Result, ensure};
 
+use super::{archive::Archive, kernel::folder};
 use crate::{
     setup::install_package,
     steps::{output_of, run as run_step, say},
@@ -65,17 +66,41 @@ impl Machine {
         Ok(command)
     }
 
-    /// Cargo, set up to build static programs for this machine: `cargo VERB ARGUMENTS --target …`.
+    /// Cargo, set up to build static programs for this machine.
     pub fn cargo<const N: usize>(self, arguments: [&str; N]) -> Result<Command> {
         let mut command = cargo(arguments);
         command.args(["--target", self.target()]);
         if self == Self::Arm64 {
             install_target(self.target())?;
-            // The toolchain's own linker and its own start-up files: no cross compiler for musl is needed.
+            // The toolchain's own linker and start-up files: of a cross compiler for musl only the headers are missing.
             command.env("CARGO_TARGET_AARCH64_UNKNOWN_LINUX_MUSL_LINKER", "rust-lld");
+            let (compiler, flags) = cross_compiler(self)?;
+            command.env("CC_aarch64_unknown_linux_musl", compiler).env("CFLAGS_aarch64_unknown_linux_musl", flags);
         }
         Ok(command)
     }
+}
+
+/// Debian's cross compiler, which is made for glibc, with the headers of musl and of the kernel in place of its own: the
+/// flags keep every other header from being found.
+fn cross_compiler(machine: Machine) -> Result<(&'static str, String)> {
+    const COMPILER: &str = "aarch64-linux-gnu-gcc";
+    if find_program(COMPILER).is_none() {
+        install_package("gcc-aarch64-linux-gnu", "to build for arm64")?;
+    }
+    let own = output_of(Command::new(COMPILER).arg("-print-file-name=include"))?;
+    let folders = [("musl-dev", "usr/include/aarch64-linux-musl"), ("linux-libc-dev", "usr/include")];
+    let mut flags = format!("-nostdinc -isystem {}", own.trim());
+    for (package, folder_in_package) in folders {
+        let place = folder().join(format!("{package}-{}", machine.debian()));
+        if !place.is_dir() {
+            Archive::open(machine)?.extract(package, folder_in_package, &place)?;
+        }
+        flags.push_str(&format!(" -isystem {}", place.display()));
+    }
+    // What differs between machines.
+    flags.push_str(&format!(" -isystem {}", folder().join("linux-libc-dev-arm64/aarch64-linux-gnu").display()));
+    Ok((COMPILER, flags))
 }
 
 fn install_target(target: &str) -> Result<()> {

@@ -18,6 +18,7 @@ use super::{
     kernel::{Kernel, Series},
     machine::Machine,
     programs::Programs,
+    table::Table,
 };
 use crate::{
     steps::say,
@@ -38,11 +39,11 @@ const MEMORY_MIB: u32 = 2048;
 const LIMIT: Duration = Duration::from_secs(30 * 60);
 
 /// Which part of the matrix is run, and which of the tests.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Choice<'a> {
     pub backend: Option<&'a str>,
-    /// What the test's name contains.
-    pub test: Option<&'a str>,
+    /// What the names of the tests contain, one or another; all where there are none.
+    pub tests: Vec<&'a str>,
 }
 
 /// What one backend gave on one kernel.
@@ -63,11 +64,13 @@ pub enum Ran {
         took: Duration,
         /// Tests that could not run there, with the reason of each.
         skipped: Vec<(String, String)>,
+        /// What the verifier made of the programs.
+        table: Table,
     },
 }
 
 /// Runs the tests on each of the kernels.
-pub fn run(kernels: &[&'static Series], choice: Choice<'_>) -> Result<Vec<Outcome>> {
+pub fn run(kernels: &[&'static Series], choice: &Choice<'_>) -> Result<Vec<Outcome>> {
     let mut outcomes = Vec::new();
     for machine in [Machine::X86_64, Machine::Arm64] {
         let series: Vec<_> = kernels.iter().filter(|series| series.machine == machine).collect();
@@ -80,7 +83,7 @@ pub fn run(kernels: &[&'static Series], choice: Choice<'_>) -> Result<Vec<Outcom
             for backend in BACKENDS.into_iter().filter(|&name| choice.backend.is_none_or(|wanted| wanted == name)) {
                 let result = match series.lacks.iter().find(|(lacking, _)| *lacking == backend) {
                     Some((_, reason)) => Ran::Absent(reason),
-                    None => test(&programs, &kernel, backend, choice.test),
+                    None => test(&programs, &kernel, backend, &choice.tests),
                 };
                 outcomes.push(Outcome { series: kernel.name, release: kernel.release.clone(), backend, result });
             }
@@ -89,7 +92,7 @@ pub fn run(kernels: &[&'static Series], choice: Choice<'_>) -> Result<Vec<Outcom
     Ok(outcomes)
 }
 
-fn test(programs: &Programs, kernel: &Kernel, backend: &str, test: Option<&str>) -> Ran {
+fn test(programs: &Programs, kernel: &Kernel, backend: &str, tests: &[&str]) -> Ran {
     say(format!("vm: kernel tests on {} ({}), {backend}", kernel.name, kernel.release));
     let guest = Guest {
         kernel,
@@ -100,10 +103,11 @@ fn test(programs: &Programs, kernel: &Kernel, backend: &str, test: Option<&str>)
         kernel_arguments: "mitigations=off",
     };
     let start = Instant::now();
-    let mut reading = Reading::default();
-    let ended = guest.run(&programs.job(backend, test), LIMIT, |line| {
+    let (mut reading, mut table) = (Reading::default(), Table::default());
+    let ended = guest.run(&programs.job(backend, tests), LIMIT, |line| {
         println!("{line}");
         reading.read(line);
+        table.read(kernel.name, line);
     });
     let Reading { mut tally, skipped, .. } = reading;
     match ended {
@@ -115,7 +119,7 @@ fn test(programs: &Programs, kernel: &Kernel, backend: &str, test: Option<&str>)
             tally = Tally { failed: 1, ..Tally::default() };
         }
     }
-    Ran::Tests { tally, took: start.elapsed(), skipped }
+    Ran::Tests { tally, took: start.elapsed(), skipped, table }
 }
 
 impl fmt::Display for Outcome {
@@ -173,6 +177,15 @@ pub fn total(outcomes: &[Outcome]) -> Tally {
         }
     }
     total
+}
+
+/// The programs of all.
+pub fn table(outcomes: &[Outcome]) -> Table {
+    let tables = outcomes.iter().filter_map(|outcome| match &outcome.result {
+        Ran::Tests { table, .. } => Some(table.clone()),
+        Ran::Absent(_) => None,
+    });
+    tables.collect()
 }
 
 /// What a test run says, line by line.

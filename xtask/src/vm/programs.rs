@@ -46,14 +46,14 @@ impl Programs {
         })
     }
 
-    /// The tests, or those whose name contains `test`, on one backend.
-    pub fn job(&self, backend: &str, test: Option<&str>) -> Job {
+    /// The tests, or those whose names contain one of these, on one backend.
+    pub fn job(&self, backend: &str, tests: &[&str]) -> Job {
         let own_path = |program: &Path| program.display().to_string();
         let mut files = self.shell.clone();
         files.push(GuestFile::program(ONLOOKER, &self.onlooker));
         files.extend(self.beside.iter().chain([&self.tests]).map(|file| GuestFile::program(own_path(file), file)));
         let mut command = vec![own_path(&self.tests), "--test-threads=1".to_owned()];
-        command.extend(test.map(str::to_owned));
+        command.extend(tests.iter().map(|&test| test.to_owned()));
         let environment = [("ONLOOKER_BINARY", ONLOOKER), ("ONLOOKER_BACKEND", backend)]
             .map(|(name, value)| (name.to_owned(), value.to_owned()));
         Job { files, command, environment: environment.into() }
