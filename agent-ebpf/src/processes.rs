@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! Who is watched: a byte per process id, looked up before anything else is done.
 
-use agent_common::{limits::PROCESSES_PER_BLOCK, records::{WATCH_CAPTURED, Watch}};
+use agent_common::{
+    limits::PROCESSES_PER_BLOCK,
+    records::{WATCH_CAPTURED, Watch},
+};
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
 
 const BLOCK: usize = PROCESSES_PER_BLOCK as usize;

@@ -19,7 +19,7 @@ pub mod spans;
 
 pub use collector::Collector;
 pub use ledger::Ledger;
-pub use load::{Load, LoadReport};
+pub use load::{Load, LoadReport, raise_open_files};
 pub use onlooker::{Finished, Onlooker};
 pub use server::{Request, Server, ServerProcess};
 pub use spans::Span;

@@ -67,6 +67,12 @@ impl Stage {
         Ok(Self { onlooker, prefix: self.prefix, _quiet: None })
     }
 
+    /// Whether the backend in use hooks system calls, and not the functions behind all of their entries.
+    fn hooks_system_calls(&self) -> Result<bool> {
+        let (_, metrics) = self.onlooker.get("/metrics")?;
+        Ok(metrics.contains("onlooker_backends_attached_total{backend=\"syscall\"} 1"))
+    }
+
     /// One path of this test.
     fn path(&self, rest: impl std::fmt::Display) -> String {
         format!("{}{rest}", self.prefix)

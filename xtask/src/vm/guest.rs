@@ -99,7 +99,16 @@ impl Guest<'_> {
         command.args(["--pdeathsig", "KILL", "--"]).arg(machine.get_program()).args(machine.get_args());
         // One thread for all processors: with one for each, a processor that runs into a breakpoint of code that another
         // one is patching (a trampoline that is being attached) is told of it when the kernel has forgotten it.
-        command.args(["-accel", "tcg,thread=single", "-nodefaults", "-display", "none", "-no-reboot", "-serial", "stdio"]);
+        command.args([
+            "-accel",
+            "tcg,thread=single",
+            "-nodefaults",
+            "-display",
+            "none",
+            "-no-reboot",
+            "-serial",
+            "stdio",
+        ]);
         command.args(["-smp", &self.processors.to_string(), "-m", &self.memory_mib.to_string()]);
         if self.counts_instructions {
             command.args(["-icount", "shift=0,sleep=off", "-cpu", self.kernel.machine.counting_processor()]);
