@@ -103,6 +103,10 @@ impl Stage {
             by_path
         };
         let (seen_servers, seen_clients) = (of_kind("SERVER"), of_kind("CLIENT"));
+        if seen_servers.len() + seen_clients.len() != count {
+            // What the ledger says of it is printed with the failure.
+            println!("{}", finished.stderr);
+        }
         assert_same("SERVER", &seen_servers, servers);
         assert_same("CLIENT", &seen_clients, clients);
         finished.ledger.assert_conserved("stdout");
