@@ -45,6 +45,7 @@ const CHECKS: &[Check] = &[
     Check { name: "bench parse", run: || passed(bench::parse()) },
     Check { name: "demo", run: show },
     Check { name: "other kernels", run: other_kernels },
+    Check { name: "bench cost", run: cost },
 ];
 
 pub fn run(tests: Tests) -> Result<()> {
@@ -123,6 +124,14 @@ fn other_kernels() -> Result<Outcome> {
     match vm::obstacle() {
         Some(obstacle) => Ok(Outcome::Skipped(obstacle)),
         None => Ok(Outcome::Tests(vm::run_core()?)),
+    }
+}
+
+/// Small requests on every backend, against what is committed: the figures are exact, so that growth is no accident.
+fn cost() -> Result<Outcome> {
+    match vm::obstacle() {
+        Some(obstacle) => Ok(Outcome::Skipped(obstacle)),
+        None => passed(bench::cost(&["--check"])),
     }
 }
 

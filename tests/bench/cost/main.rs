@@ -16,6 +16,7 @@ mod floor;
 mod hooks;
 mod measure;
 mod processes;
+mod profile;
 mod scale;
 mod server;
 mod sink;

@@ -17,6 +17,7 @@ use crate::{
     hooks::{self, Hook},
     measure::{Around, DRAIN},
     processes::{Onlooker, Peer},
+    profile::{self, Profiler},
     sink,
     talk::Talk,
 };
@@ -49,8 +50,8 @@ const WITH_ONLOOKER: [State; 4] = [
 struct Bench {
     response_bytes: usize,
     requests: u64,
-    /// Each state is run once more with the kernel's programs timed.
-    times_programs: bool,
+    /// Each state is run twice more: with the kernel's programs timed, and with functions sampled.
+    profiles: bool,
     sink: Peer,
 }
 
@@ -61,7 +62,7 @@ pub fn run(parameters: &Parameters) -> Result<()> {
     let bench = Bench {
         response_bytes: parameters.number("response")?,
         requests: parameters.number("requests")?,
-        times_programs: parameters.number("profile")?,
+        profiles: parameters.number("profile")?,
         sink: Peer::start("sink", [])?,
     };
     if is_wanted(&NOTHING) {
@@ -89,7 +90,11 @@ pub fn start_onlooker(backend: &str) -> Result<Onlooker> {
 impl Bench {
     /// Gives the hooks that Onlooker had.
     fn with_onlooker(&self, backend: &str, is_wanted: impl Fn(&State) -> bool) -> Result<BTreeSet<Hook>> {
+        let profiler = self.profiles.then(|| Profiler::start(profile::COARSE)).transpose()?;
         let onlooker = start_onlooker(backend)?;
+        if let Some(profiler) = profiler {
+            print_functions("start agent", &profiler.stop()?.by_function(&[onlooker.pid()])?, 1);
+        }
         println!("figure start_cpu {}", accounts::cpu_ns(onlooker.pid())?);
         println!("figure memory_at_start {}", accounts::memory_bytes(onlooker.pid(), "VmRSS")?);
         println!("figure maps {}", accounts::map_bytes(onlooker.pid())?);
@@ -108,18 +113,21 @@ impl Bench {
     fn measure(&self, state: State, onlooker: Option<u32>) -> Result<()> {
         let talk = Talk { is_http: state.is_http, response_bytes: self.response_bytes };
         let server = [format!("port={}", state.port), "connections=0".to_owned()];
-        let _server = Peer::start("server", talk.parameters().iter().chain(&server))?;
+        let server = Peer::start("server", talk.parameters().iter().chain(&server))?;
         let reach = Reach { first_port: state.port, servers: 1, connections: 1, listens: state.client_listens };
         let mut client = Peer::start("client", talk.parameters().iter().chain(&reach.parameters()))?;
         // The first requests fill caches, tables and buffers.
-        client.ask(self.requests / 2)?;
+        client.ask(self.requests)?;
         thread::sleep(DRAIN);
 
         let cost = Around { sink: &self.sink, onlooker }.measure(&mut client, self.requests)?;
         println!("state {} total {:.1}", state.name, cost.total);
         println!("state {} agent {:.1}", state.name, cost.agent);
-        if self.times_programs && onlooker.is_some() {
+        if self.profiles
+            && let Some(onlooker) = onlooker
+        {
             self.time_programs(state, &mut client)?;
+            self.sample(state, &mut client, server.pid(), onlooker)?;
         }
         Ok(())
     }
@@ -135,5 +143,27 @@ impl Bench {
             println!("program {} {program} {runs_each:.3} {time_each:.0}", state.name);
         }
         Ok(())
+    }
+
+    fn sample(&self, state: State, client: &mut Peer, server: u32, onlooker: u32) -> Result<()> {
+        let profiler = Profiler::start(profile::FINE)?;
+        client.ask(self.requests)?;
+        thread::sleep(DRAIN);
+        let samples = profiler.stop()?;
+        for (who, pids) in [("application", [server, client.pid()].as_slice()), ("agent", &[onlooker])] {
+            print_functions(&format!("{} {who}", state.name), &samples.by_function(pids)?, self.requests);
+        }
+        Ok(())
+    }
+}
+
+/// The sum, and the functions that take most of it, each over this number.
+fn print_functions(prefix: &str, functions: &[(String, u64)], over: u64) {
+    /// More: nobody reads them. Fewer: what is spread thin is not seen.
+    const SHOWN: usize = 40;
+    let all: u64 = functions.iter().map(|(_, instructions)| instructions).sum();
+    println!("function {prefix} {} all", all / over);
+    for (function, instructions) in functions.iter().take(SHOWN) {
+        println!("function {prefix} {} {function}", instructions / over);
     }
 }

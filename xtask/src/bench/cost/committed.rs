@@ -73,7 +73,9 @@ impl Committed {
             };
             let before = before.total - nothing.total;
             let most = before * (1.0 + GROWTH) + NOISE;
-            println!("{}, {state}: {over:+.0} over nothing, committed {before:+.0}", figures.place);
+            // So that a gain is not lost again unnoticed.
+            let hint = if over < before * (1.0 - GROWTH) - NOISE { ": less; --update writes it down" } else { "" };
+            println!("{}, {state}: {over:+.0} over nothing, committed {before:+.0}{hint}", figures.place);
             if over > most {
                 problems.push(format!("{}, {state}: {over:+.0} over nothing, committed {before:+.0}", figures.place));
             }

@@ -63,6 +63,19 @@ pub struct Program {
     pub instructions_a_run: f64,
 }
 
+/// Where instructions are spent.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Function {
+    /// The state, or `start`.
+    pub during: String,
+    /// The agent or the application, the kernel's work for it included.
+    pub process: String,
+    /// `all` is the sum.
+    pub name: String,
+    /// A request, or in all where it is the start.
+    pub instructions: u64,
+}
+
 #[derive(Clone, Debug)]
 pub struct Figures {
     pub place: Place,
@@ -71,6 +84,7 @@ pub struct Figures {
     pub requests: u64,
     pub costs: BTreeMap<String, Cost>,
     pub programs: Vec<Program>,
+    pub functions: Vec<Function>,
     /// Bytes, instructions and numbers that are of the run and not of a state.
     pub single: BTreeMap<String, u64>,
     pub ledger: BTreeMap<String, u64>,
@@ -79,7 +93,7 @@ pub struct Figures {
 impl Figures {
     pub fn new(place: Place, release: String, requests: u64) -> Self {
         let (costs, single, ledger) = <_>::default();
-        Self { place, release, requests, costs, programs: Vec::new(), single, ledger }
+        Self { place, release, requests, costs, programs: Vec::new(), functions: Vec::new(), single, ledger }
     }
 
     /// A line of the guest. What the kernel or Onlooker say between is passed over.
@@ -99,6 +113,12 @@ impl Figures {
                 name: (*name).to_owned(),
                 runs_a_request: runs.parse()?,
                 instructions_a_run: instructions.parse()?,
+            }),
+            ["function", during, process, instructions, name @ ..] => self.functions.push(Function {
+                during: (*during).to_owned(),
+                process: (*process).to_owned(),
+                name: name.join(" "),
+                instructions: instructions.parse()?,
             }),
             ["figure", name, value] => drop(self.single.insert((*name).to_owned(), value.parse()?)),
             ["ledger", name, value] => drop(self.ledger.insert((*name).to_owned(), value.parse()?)),

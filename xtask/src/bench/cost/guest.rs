@@ -52,8 +52,8 @@ impl Programs {
         let mut figures = Figures::new(run.place, vm::series(kernel)?.fetch()?.release, run.requests);
         let lines = self.boot(kernel, "states", &parameters)?;
         lines.iter().try_for_each(|line| figures.read(line))?;
-        // A state is warmed with half as many requests; and run once more for its profile.
-        figures.check(run.requests + run.requests / 2 + if run.profile { run.requests } else { 0 })?;
+        // To warm up, to count, and twice more for a profile.
+        figures.check(run.requests * if run.profile { 4 } else { 2 })?;
         Ok(figures)
     }
 

@@ -41,20 +41,34 @@ pub fn text(figures: &Figures) -> String {
             let _ = writeln!(text, "{:>12} {what}", grouped((value / unit) as f64));
         }
     }
-    if !figures.programs.is_empty() {
-        text += "\n";
-        let mut rows =
-            vec![["state", "kernel program", "runs a request", "instructions a run", "a request"].map(str::to_owned)];
-        rows.extend(figures.programs.iter().map(|program| {
-            [
-                program.state.clone(),
-                program.name.clone(),
-                format!("{:.2}", program.runs_a_request),
-                grouped(program.instructions_a_run),
-                grouped(program.runs_a_request * program.instructions_a_run),
-            ]
-        }));
-        text += &aligned(&rows);
+    text + &programs(figures) + &functions(figures)
+}
+
+fn programs(figures: &Figures) -> String {
+    if figures.programs.is_empty() {
+        return String::new();
+    }
+    let head = ["state", "kernel program", "runs a request", "instructions a run", "a request"];
+    let mut rows = vec![head.map(str::to_owned)];
+    rows.extend(figures.programs.iter().map(|program| {
+        [
+            program.state.clone(),
+            program.name.clone(),
+            format!("{:.2}", program.runs_a_request),
+            grouped(program.instructions_a_run),
+            grouped(program.runs_a_request * program.instructions_a_run),
+        ]
+    }));
+    format!("\n{}", aligned(&rows))
+}
+
+fn functions(figures: &Figures) -> String {
+    let mut text = String::new();
+    for function in &figures.functions {
+        if function.name == "all" {
+            let _ = write!(text, "\n{}, {}: ", function.during, function.process);
+        }
+        let _ = writeln!(text, "{:>14} {}", grouped(function.instructions as f64), function.name);
     }
     text
 }
@@ -134,7 +148,7 @@ mod tests {
     fn digits_are_grouped() {
         assert_eq!(
             ["0", "999", "1 000", "−28 357"],
-            [0.4, 999.0, 999.6, -28_357.2].map(|value| grouped(value)).each_ref().map(String::as_str)
+            [0.4, 999.0, 999.6, -28_357.2].map(grouped).each_ref().map(String::as_str)
         );
     }
 
