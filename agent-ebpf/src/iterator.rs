@@ -27,13 +27,15 @@ fn find<const TYPED: bool>(message: u64, bytes: u32) -> Option<Payload> {
     let kind = read_or_load::<TYPED, u8>(message, iterator + offset!(iterator_type)?)?;
     let passed = read_or_load::<TYPED, u64>(message, iterator + offset!(iterator_offset)?)?;
     if u32::from(kind) == kernel(|kernel| &kernel.iterates_buffer) {
-        let base = read_or_load::<TYPED, u64>(message, iterator + offset!(iterator_buffer)?)?;
+        // Through the helper: what it gives is a number. A load would give the vector's typed pointer before Linux 6.4, where
+        // both share a place, and sums of those are forbidden.
+        let base = read::<u64>(message, iterator + offset!(iterator_buffer)?)?;
         return Some(Payload::Buffer(base + passed - u64::from(bytes)));
     }
     if u32::from(kind) != kernel(|kernel| &kernel.iterates_vector) {
         return None;
     }
-    // Through the helper: what it gives is a number, on which sums are allowed that a typed pointer forbids.
+    // Through the helper, as above.
     let pieces = read::<u64>(message, iterator + offset!(iterator_vector)?)?;
     if passed >= u64::from(bytes) {
         let [base, _] = piece(pieces, true)?;

@@ -22,6 +22,7 @@ use crate::{
     bounds::{at_most, within},
     connection::{self, Known, Sighting},
     emit::{count, emit},
+    entries::Duration,
     processes::{self, Thread},
     socket::{self, Socket},
 };
@@ -80,15 +81,22 @@ pub struct Transfer {
     pub bytes: u32,
     /// Bytes that the same call moved after these.
     pub later: u32,
+}
+
+/// What is only asked for where the connection is followed: when the call was, by `entries`, and where its bytes lie.
+#[derive(Clone, Copy)]
+pub struct Details {
+    pub took: Duration,
     pub payload: Payload,
-    /// When it was entered, if it sent; when it returned, if it received.
-    pub time_ns: u64,
-    pub duration_ns: u32,
 }
 
 /// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type.
 #[inline(always)]
-pub fn report<const TYPED: bool>(found: Socket, transfer: &Transfer) -> Option<()> {
+pub fn report<const TYPED: bool>(
+    found: Socket,
+    transfer: &Transfer,
+    details: impl FnOnce() -> Option<Details>,
+) -> Option<()> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
@@ -102,7 +110,7 @@ pub fn report<const TYPED: bool>(found: Socket, transfer: &Transfer) -> Option<(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, found, transfer);
+    let done = report_payload::<TYPED>(scratch, found, transfer, details);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -110,7 +118,12 @@ pub fn report<const TYPED: bool>(found: Socket, transfer: &Transfer) -> Option<(
 }
 
 #[inline(always)]
-fn report_payload<const TYPED: bool>(scratch: &mut Scratch, found: Socket, transfer: &Transfer) -> Option<()> {
+fn report_payload<const TYPED: bool>(
+    scratch: &mut Scratch,
+    found: Socket,
+    transfer: &Transfer,
+    details: impl FnOnce() -> Option<Details>,
+) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
     let followed = match connection::find(found.sk) {
@@ -124,9 +137,10 @@ fn report_payload<const TYPED: bool>(scratch: &mut Scratch, found: Socket, trans
             connection::get(found.sk)?
         }
     };
-    begin::<TYPED>(scratch, followed, found.sk, *transfer)?;
+    let Details { took, payload } = details()?;
+    begin::<TYPED>(scratch, followed, found.sk, *transfer, took)?;
     let bytes = transfer.bytes;
-    match transfer.payload {
+    match payload {
         Payload::Buffer(base) if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, base, bytes);
         }
@@ -241,6 +255,7 @@ fn begin<const TYPED: bool>(
     followed: *mut Connection,
     sk: u64,
     transfer: Transfer,
+    took: Duration,
 ) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
@@ -253,8 +268,8 @@ fn begin<const TYPED: bool>(
         tid: transfer.thread.tid,
         flags: if transfer.sent { DATA_SENT } else { 0 },
         connection: current.id,
-        time_ns: transfer.time_ns,
-        duration_ns: transfer.duration_ns,
+        time_ns: took.time_ns,
+        duration_ns: took.duration_ns,
         length: 0,
         captured: 0,
         position,

@@ -13,7 +13,7 @@ use crate::{
     iterator,
     processes::Thread,
     socket::Socket,
-    transfer::{self, Payload, Transfer},
+    transfer::{self, Details, Payload, Transfer},
 };
 
 /// `MSG_OOB`, `MSG_PEEK` and `MSG_ERRQUEUE`: what they give is not the next of the stream.
@@ -27,24 +27,30 @@ pub struct Returned {
     pub message: Option<u64>,
     pub result: i32,
     pub sent: bool,
-    pub took: Duration,
 }
 
 #[inline(always)]
-pub fn handle<const TYPED: bool>(found: Socket, thread: Thread, returned: &Returned) -> Option<()> {
-    let Returned { message, result, sent, took: Duration { time_ns, duration_ns } } = *returned;
+pub fn handle<const TYPED: bool>(
+    found: Socket,
+    thread: Thread,
+    returned: Returned,
+    took: impl FnOnce() -> Duration,
+) -> Option<()> {
+    let Returned { message, result, sent } = returned;
     if result < 0 {
         return if is_broken(i64::from(result)) { broken(found.sk) } else { None };
     }
     if result == 0 {
-        return if sent { None } else { transfer::report_received_end(found.sk, thread, time_ns) };
+        return if sent { None } else { transfer::report_received_end(found.sk, thread, now()) };
     }
     let bytes = result as u32;
-    let payload = match message {
-        Some(message) => iterator::moved::<TYPED>(message, bytes),
-        None => Payload::Unread,
-    };
-    transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0, payload, time_ns, duration_ns })
+    transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0 }, || {
+        let payload = match message {
+            Some(message) => iterator::moved::<TYPED>(message, bytes),
+            None => Payload::Unread,
+        };
+        Some(Details { took: took(), payload })
+    })
 }
 
 /// `EPIPE`, `ECONNRESET` and `ETIMEDOUT`: the connection is gone, and the process has been told.

@@ -12,12 +12,12 @@ use aya_ebpf::{helpers::bpf_probe_read_user, macros::raw_tracepoint, programs::R
 use super::socket_functions::{self, NOT_THE_STREAM, THROWN_AWAY, is_broken};
 use crate::{
     connection,
-    entries::{self, Duration, now},
+    entries::{self, now},
     processes,
     processes::Thread,
     registers::{Call, number},
     socket,
-    transfer::{self, Payload, Transfer},
+    transfer::{self, Details, Payload, Transfer},
 };
 
 /// Messages of one `sendmmsg` or `recvmmsg` that are read; on stream sockets more than one is rare.
@@ -155,7 +155,16 @@ extern "C" fn report_packed(call: u64, address: u64, bytes: u64, later: u64) -> 
 #[inline(always)]
 fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, later: u64) -> Option<()> {
     let found = socket::find(descriptor)?;
-    let payload = match kind {
+    let thread = processes::current();
+    let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32 };
+    transfer::report::<false>(found, &transfer, || {
+        Some(Details { took: entries::take(thread, sent), payload: payload(kind, address)? })
+    })
+}
+
+#[inline(always)]
+fn payload(kind: u64, address: u64) -> Option<Payload> {
+    Some(match kind {
         BUFFER => Payload::Buffer(address),
         VECTOR => Payload::Vector { pieces: address, skipped: 0, is_copy: false },
         MESSAGE => {
@@ -164,11 +173,7 @@ fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, late
             Payload::Vector { pieces, skipped: 0, is_copy: false }
         }
         _ => Payload::Unread,
-    };
-    let thread = processes::current();
-    let Duration { time_ns, duration_ns } = entries::take(thread, sent);
-    let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32, payload, time_ns, duration_ns };
-    transfer::report::<false>(found, &transfer)
+    })
 }
 
 /// A read of nothing.

@@ -99,8 +99,7 @@ fn pages_received(context: &FExitContext) -> Option<()> {
 #[inline(always)]
 fn returned(thread: Thread, socket: u64, message: Option<u64>, result: i32, sent: bool) -> Option<()> {
     let found = socket_at(socket)?;
-    let took = entries::take(thread, sent);
-    socket_functions::handle::<true>(found, thread, &Returned { message, result, sent, took })
+    socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || entries::take(thread, sent))
 }
 
 /// `int unix_release(struct socket *sock)`
