@@ -117,18 +117,12 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     let new = NEW.get_ptr_mut(0)?;
     // SAFETY: this processor's own entry, which nobody else uses while its scratch is taken.
     let new = unsafe { &mut (*new).connection };
-    *new = Connection {
-        id: next_id()?,
-        inode: if is_unix { socket.inode_number() } else { 0 },
-        flags: if is_unix { CONNECTION_UNIX } else { 0 },
-        turn: 0,
-        reported_turn: 0,
-        budget: 0,
-        sent: 0,
-        received: 0,
-        sent_counted: sent_before_first_turn(socket.sk, is_unix, sent, bytes),
-        padding: 0,
-    };
+    new.id = next_id()?;
+    new.inode = if is_unix { socket.inode_number() } else { 0 };
+    new.flags = if is_unix { CONNECTION_UNIX } else { 0 };
+    (new.turn, new.reported_turn, new.budget) = (0, 0, 0);
+    (new.sent, new.received, new.padding) = (0, 0, 0);
+    new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
         return None;
@@ -152,23 +146,13 @@ fn report(connection: *mut Connection, sighting: &Sighting) {
     let (Some(new), Some(family)) = (NEW.get_ptr_mut(0), socket.followed_family()) else { return };
     // SAFETY: as in `meet`.
     let record = unsafe { &mut (*new).record };
-    *record = OpenedRecord {
-        kind: RecordKind::Opened as u32,
-        tgid: thread.tgid,
-        // SAFETY: a map value.
-        connection: unsafe { (*connection).id },
-        // SAFETY: takes no argument.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        family: 0,
-        local_port: 0,
-        remote_port: 0,
-        flags: 0,
-        local_address: [0; 16],
-        remote_address: [0; 16],
-        socket: 0,
-        network_namespace: 0,
-        padding: 0,
-    };
+    // Field by field: a structure that is put together on the stack first is what there is no room for. `describe` writes the
+    // others.
+    record.kind = RecordKind::Opened as u32;
+    record.tgid = thread.tgid;
+    // SAFETY: a map value, and a helper without arguments.
+    (record.connection, record.time_ns) = unsafe { ((*connection).id, bpf_ktime_get_ns()) };
+    record.padding = 0;
     socket::describe(socket, family, sent, bytes, record);
     if emit(&raw const *record, size_of::<OpenedRecord>() as u64) {
         // SAFETY: a map value; the flag is set by the thread that moves bytes.

@@ -2,7 +2,7 @@
 //! Fields of kernel structures, read at offsets that the daemon took from this kernel's BTF.
 
 use agent_common::offsets::{ABSENT, KernelOffsets};
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as read_kernel_bytes};
 
 /// Set by the daemon before loading; the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -52,6 +52,14 @@ pub fn present(offset: u32) -> Option<u32> {
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address and fails on a bad one.
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T).ok() }
+}
+
+/// Copies a field to where it belongs, without a stop on the stack. Zeroes where it cannot be read.
+#[inline(always)]
+pub fn copy<T>(to: &mut T, base: u64, offset: u32) {
+    let from = (base + u64::from(offset)) as *const _;
+    // SAFETY: a place of that size; the helper checks the address, and clears the place where it fails.
+    unsafe { read_kernel_bytes((&raw mut *to).cast(), size_of::<T>() as u32, from) };
 }
 
 /// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type

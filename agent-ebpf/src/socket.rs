@@ -164,26 +164,39 @@ pub fn describe(socket: Socket, family: u16, sent: bool, bytes: u32, record: &mu
     record.socket = fields::masked(sk);
     record.network_namespace = network_namespace(sk).unwrap_or(0);
     if family == FAMILY_UNIX {
-        write_address(&mut record.local_address, fields::masked(sk));
+        (record.local_port, record.remote_port, record.flags) = (0, 0, 0);
         let peer = field!(u64, sk, unix_peer).unwrap_or(0);
-        write_address(&mut record.remote_address, fields::masked(peer));
+        write_address(&mut record.local_address, fields::masked(sk), 0);
+        write_address(&mut record.remote_address, fields::masked(peer), 0);
         return;
     }
     record.local_port = field!(u16, sk, sock_local_port).unwrap_or(0);
     record.remote_port = u16::from_be(field!(u16, sk, sock_remote_port).unwrap_or(0));
     record.flags = tcp_bytes_before(sk, sent, bytes).unwrap_or(0);
     if family == FAMILY_V4 {
-        record.local_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_local_v4).unwrap_or([0; 4]));
-        record.remote_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_remote_v4).unwrap_or([0; 4]));
+        let (local, remote) = (field!(u32, sk, sock_local_v4), field!(u32, sk, sock_remote_v4));
+        write_address(&mut record.local_address, u64::from(local.unwrap_or(0)), 0);
+        write_address(&mut record.remote_address, u64::from(remote.unwrap_or(0)), 0);
+        return;
+    }
+    if let (Some(local), Some(remote)) = (offset!(sock_local_v6), offset!(sock_remote_v6)) {
+        fields::copy(&mut record.local_address, sk, local);
+        fields::copy(&mut record.remote_address, sk, remote);
     } else {
-        record.local_address = field!([u8; 16], sk, sock_local_v6).unwrap_or([0; 16]);
-        record.remote_address = field!([u8; 16], sk, sock_remote_v6).unwrap_or([0; 16]);
+        write_address(&mut record.local_address, 0, 0);
+        write_address(&mut record.remote_address, 0, 0);
     }
 }
 
+/// Sixteen bytes as two numbers, in the machine's own order.
 #[inline(always)]
-fn write_address(to: &mut [u8; 16], address: u64) {
-    to[..8].copy_from_slice(&address.to_ne_bytes());
+fn write_address(to: &mut [u8; 16], low: u64, high: u64) {
+    let halves = (&raw mut *to).cast::<u64>();
+    // SAFETY: sixteen bytes; their place may be odd.
+    unsafe {
+        halves.write_unaligned(low);
+        halves.add(1).write_unaligned(high);
+    }
 }
 
 #[inline(always)]

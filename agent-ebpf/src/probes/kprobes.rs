@@ -167,7 +167,6 @@ fn settled(context: &ProbeContext) -> Option<()> {
         unsafe { (*call).reported = copied as u32 }
     }
     let took = Duration { time_ns: entries::now(), duration_ns: 0 };
-    let message = (message != 0).then_some(message);
     report(socket, Returned { message, result, sent: false }, took)
 }
 
@@ -185,7 +184,6 @@ fn ended(result: i32, kind: u32) -> Option<()> {
     }
     let now = entries::now();
     let took = if sent { entries::since(time_ns, now) } else { Duration { time_ns: now, duration_ns: 0 } };
-    let message = (message != 0).then_some(message);
     report(socket, Returned { message, result, sent }, took)
 }
 
@@ -193,7 +191,7 @@ fn ended(result: i32, kind: u32) -> Option<()> {
 fn report(socket: u64, returned: Returned, took: Duration) -> Option<()> {
     let Returned { message, result, sent } = returned;
     let moved = u64::from(result as u32) | if sent { SENT_BIT } else { 0 };
-    report_packed_probe(socket, message.unwrap_or(0), moved, took.time_ns, u64::from(took.duration_ns));
+    report_packed_probe(socket, message, moved, took.time_ns, u64::from(took.duration_ns));
     Some(())
 }
 
@@ -204,8 +202,7 @@ const SENT_BIT: u64 = 1 << 32;
 #[unsafe(no_mangle)]
 extern "C" fn report_packed_probe(socket: u64, message: u64, moved: u64, time_ns: u64, duration_ns: u64) -> u64 {
     let Some(sk) = field!(u64, socket, socket_sk) else { return 0 };
-    let returned =
-        Returned { message: (message != 0).then_some(message), result: moved as i32, sent: moved & SENT_BIT != 0 };
+    let returned = Returned { message, result: moved as i32, sent: moved & SENT_BIT != 0 };
     let took = || Duration { time_ns, duration_ns: duration_ns as u32 };
     let _ = socket_functions::handle::<false>(Socket { socket, sk }, processes::current(), returned, took);
     0

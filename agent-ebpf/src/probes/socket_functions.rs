@@ -21,10 +21,12 @@ pub const NOT_THE_STREAM: u64 = 0x1 | 0x2 | 0x2000;
 /// `MSG_TRUNC`: on TCP the bytes are thrown away, and the buffer holds whatever it held.
 pub const THROWN_AWAY: u64 = 0x20;
 
-/// A function that has returned `result`; without a message its bytes are pages of the kernel.
+/// A function that has returned `result`.
 #[derive(Clone, Copy)]
 pub struct Returned {
-    pub message: Option<u64>,
+    /// The `struct msghdr`; 0 where the bytes are pages of the kernel, or thrown away. A number, for an `Option` leaves its
+    /// value unset, which the verifier of Linux 6.1 minds even where it is only moved.
+    pub message: u64,
     pub result: i32,
     pub sent: bool,
 }
@@ -45,10 +47,7 @@ pub fn handle<const TYPED: bool>(
     }
     let bytes = result as u32;
     transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0 }, || {
-        let payload = match message {
-            Some(message) => iterator::moved::<TYPED>(message, bytes),
-            None => Payload::Unread,
-        };
+        let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
         Some(Details { took: took(), payload })
     })
 }

@@ -63,7 +63,7 @@ fn send_began(_: &FEntryContext) -> Option<()> {
 #[inline(always)]
 fn message_sent(context: &FExitContext) -> Option<()> {
     let thread = watched()?;
-    returned(thread, context.arg(0), Some(context.arg(1)), context.arg(3), true)
+    returned(thread, context.arg(0), context.arg(1), context.arg(3), true)
 }
 
 /// `ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)`, and so for
@@ -71,7 +71,7 @@ fn message_sent(context: &FExitContext) -> Option<()> {
 #[inline(always)]
 fn page_sent(context: &FExitContext) -> Option<()> {
     let thread = watched()?;
-    returned(thread, context.arg(0), None, context.arg(5), true)
+    returned(thread, context.arg(0), 0, context.arg(5), true)
 }
 
 /// `int inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`, and so for `inet6` and
@@ -83,7 +83,7 @@ fn message_received(context: &FExitContext) -> Option<()> {
     if flags & NOT_THE_STREAM != 0 || (result == 0 && asked == 0) {
         return None;
     }
-    let message = (flags & THROWN_AWAY == 0).then(|| context.arg(1));
+    let message = if flags & THROWN_AWAY == 0 { context.arg(1) } else { 0 };
     returned(thread, context.arg(0), message, result, false)
 }
 
@@ -93,11 +93,11 @@ fn message_received(context: &FExitContext) -> Option<()> {
 fn pages_received(context: &FExitContext) -> Option<()> {
     let thread = watched()?;
     let result = context.arg::<i32>(5);
-    if result == 0 { None } else { returned(thread, context.arg(0), None, result, false) }
+    if result == 0 { None } else { returned(thread, context.arg(0), 0, result, false) }
 }
 
 #[inline(always)]
-fn returned(thread: Thread, socket: u64, message: Option<u64>, result: i32, sent: bool) -> Option<()> {
+fn returned(thread: Thread, socket: u64, message: u64, result: i32, sent: bool) -> Option<()> {
     let found = socket_at(socket)?;
     socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || entries::take(thread, sent))
 }
