@@ -62,7 +62,7 @@ pub struct Parties<'a> {
     pub method: &'static str,
     pub server: Endpoint,
     pub peer: Option<IpAddr>,
-    /// As [`agent_protocols::http::HttpRequest::standing_fields`] gives them.
+    /// As the parsers' `standing_fields` of a request gives them.
     pub fields: &'a [u8],
 }
 

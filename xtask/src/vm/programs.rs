@@ -63,8 +63,8 @@ impl Programs {
 /// The executable of a test, out of cargo's messages: a line of JSON each, read by the names of its fields.
 fn test_executable(messages: &str) -> Option<PathBuf> {
     let of_tests = |line: &&str| line.contains(r#""kind":["test"]"#) && line.contains(r#""name":"kernel""#);
-    let line = messages.lines().find(of_tests)?;
-    let (_, rest) = line.split_once(r#""executable":""#)?;
+    // A warning is a message of the same target.
+    let (_, rest) = messages.lines().filter(of_tests).find_map(|line| line.split_once(r#""executable":""#))?;
     Some(rest.split('"').next()?.into())
 }
 
