@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The guest's side of `cargo xtask bench cost`: makes the states of the bench and prints what each costs.
 //!
-//! Runs where the clock counts instructions (QEMU's icount), so that a nanosecond is an instruction. In: a role and its
+//! Runs where the clock counts instructions (QEMU's icount), so that a nanosecond is an instruction; `start` alone runs
+//! on a real machine. In: a role and its
 //! parameters as `name=value`. Out: lines of words for the host (`xtask/src/bench/cost/`), which makes tables of them:
-//! `state`, `program`, `figure` and `ledger`. It compares nothing.
+//! `state`, `program`, `function`, `figure`, `ledger`, `scale` and `start`. It compares nothing.
 
 use std::env;
 
@@ -20,6 +21,7 @@ mod profile;
 mod scale;
 mod server;
 mod sink;
+mod start;
 mod states;
 mod talk;
 
@@ -36,6 +38,7 @@ fn main() -> Result<()> {
         "client" => client::ask(Talk::read(&parameters)?, &client::Reach::read(&parameters)?),
         "sink" => sink::swallow(),
         "states" => states::run(&parameters),
+        "start" => start::run(&parameters),
         "scale" => scale::run(&parameters),
         _ => bail!("no role {role}"),
     }

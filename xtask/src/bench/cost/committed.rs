@@ -3,11 +3,11 @@
 
 use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result, bail};
 
 use super::{
     figures::{Cost, Figures, STATES},
-    table,
+    page, table,
 };
 use crate::workspace::root;
 
@@ -19,8 +19,6 @@ const GROWTH: f64 = 0.05;
 const NOISE: f64 = 60.0;
 
 const HEAD: &str = "kernel\tbackend\tresponse\tstate\tinstructions\tagent\trelease";
-const BEGIN: &str = "<!-- figures: begin -->\n";
-const END: &str = "<!-- figures: end -->\n";
 
 /// Costs by kernel, backend, response and state.
 #[derive(Debug, Default)]
@@ -39,7 +37,7 @@ impl Committed {
         for line in text.lines().skip(1) {
             let columns: Vec<&str> = line.split('\t').collect();
             let [kernel, backend, response, state, total, agent, release] = columns.as_slice() else {
-                anyhow::bail!("a line of {} columns", columns.len());
+                bail!("a line of {} columns", columns.len());
             };
             let key = [*kernel, *backend, *response, *state].map(str::to_owned);
             lines.insert(key, (Cost { total: total.parse()?, agent: agent.parse()? }, (*release).to_owned()));
@@ -83,7 +81,7 @@ impl Committed {
         problems
     }
 
-    /// Takes these figures in, and writes them into both files.
+    /// Takes these figures in, and writes them into both files: all that are known into the one, these into the other.
     pub fn update(mut self, all: &[Figures]) -> Result<()> {
         for figures in all {
             for (state, cost) in &figures.costs {
@@ -91,11 +89,8 @@ impl Committed {
             }
         }
         fs::write(file(), self.text())?;
-        let page = root().join("docs/COST.md");
-        let text = fs::read_to_string(&page)?;
         let tables: Vec<String> = all.iter().map(table::text).collect();
-        fs::write(&page, between_marks(&text, &tables.join("\n"))?)?;
-        Ok(())
+        page::replace("figures", &tables.join("\n"))
     }
 }
 
@@ -106,13 +101,6 @@ fn file() -> PathBuf {
 fn key(figures: &Figures, state: &str) -> [String; 4] {
     let place = figures.place;
     [place.kernel, place.backend, place.response.name, state].map(str::to_owned)
-}
-
-fn between_marks(page: &str, text: &str) -> Result<String> {
-    let begin = page.find(BEGIN).context("the page has no mark where figures begin")? + BEGIN.len();
-    let end = page.find(END).context("the page has no mark where figures end")?;
-    ensure!(begin <= end, "the page's marks are in the wrong order");
-    Ok(format!("{}\n{text}\n{}", &page[..begin], &page[end..]))
 }
 
 #[cfg(test)]
@@ -152,13 +140,6 @@ mod tests {
     fn what_is_written_is_read() -> Result<()> {
         let before = committed(&figures(38_000.0));
         assert_eq!(Committed::parse(&before.text())?.lines, before.lines);
-        Ok(())
-    }
-
-    #[test]
-    fn only_what_is_between_the_marks_changes() -> Result<()> {
-        let page = format!("above\n{BEGIN}old\n{END}below\n");
-        assert_eq!(between_marks(&page, "new")?, format!("above\n{BEGIN}\nnew\n{END}below\n"));
         Ok(())
     }
 }

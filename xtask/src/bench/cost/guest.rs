@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! A run of the bench: builds the guest's side, boots a guest whose clock counts instructions, reads what it prints.
 
-use std::{path::PathBuf, time::Duration};
+use std::{path::PathBuf, process::Command, time::Duration};
 
 use anyhow::{Result, ensure};
 
@@ -14,6 +14,9 @@ use crate::{
 
 /// A guest of 6 states takes minutes where the host is busy; longer than this, and it stands still.
 const LIMIT: Duration = Duration::from_secs(1800);
+
+/// Of what a guest that failed has said.
+const LINES_SHOWN: usize = 30;
 
 /// Ten thousand connections have their buffers in it.
 const MEMORY_MIB: u32 = 1024;
@@ -47,6 +50,7 @@ impl Programs {
             format!("backend={backend}"),
             format!("response={}", response.bytes),
             format!("requests={}", run.requests),
+            format!("ring={}", response.ring),
             format!("profile={}", run.profile),
         ];
         let mut figures = Figures::new(run.place, vm::series(kernel)?.fetch()?.release, run.requests);
@@ -55,6 +59,13 @@ impl Programs {
         // To warm up, to count, and twice more for a profile.
         figures.check(run.requests * if run.profile { 4 } else { 2 })?;
         Ok(figures)
+    }
+
+    /// A role of `tests/bench/cost/` that runs on this machine.
+    pub fn here(&self, role: &str) -> Command {
+        let mut command = Command::new(&self.cost);
+        command.arg(role).arg(format!("onlooker={}", self.onlooker.display()));
+        command
     }
 
     /// Runs a role of `tests/bench/cost/`, and gives what it printed.
@@ -74,7 +85,8 @@ impl Programs {
             environment: Vec::new(),
         };
         let report = guest.run(&job, LIMIT, |_| ())?;
-        let said = || report.output.join("\n");
+        // The kernel's verifier explains itself at length.
+        let said = || report.output[report.output.len().saturating_sub(LINES_SHOWN)..].join("\n");
         ensure!(report.status == 0, "the guest's side ended with the status {}\n{}", report.status, said());
         Ok(report.output)
     }

@@ -17,7 +17,9 @@ mod aims;
 mod committed;
 mod figures;
 mod guest;
+mod page;
 mod scale;
+mod start;
 mod table;
 
 use committed::Committed;
@@ -38,9 +40,10 @@ cargo xtask bench cost [OPTION…]
   --profile         each kernel program's runs a request and instructions a run too
   --twice           every run a second time; fails where the two differ by 1 %
   --check           fails where a figure has grown by 5 % over docs/cost.tsv
-  --update          writes docs/cost.tsv and the tables of docs/COST.md
+  --update          writes docs/cost.tsv and the tables of docs/COST.md, or with --scale that one's
   --all             kernels 6.1 and 6.12, every size, twice
   --scale           connections, processes, memory and idleness instead
+  --start           how long it takes to start, and to the first span, on this machine; needs root
 ";
 
 const BACKENDS: [&str; 3] = ["fentry", "kprobe", "syscall"];
@@ -55,6 +58,7 @@ struct Options {
     check: bool,
     update: bool,
     scale: bool,
+    start: bool,
 }
 
 pub fn run(options: &[&str]) -> Result<()> {
@@ -69,7 +73,10 @@ pub fn run(options: &[&str]) -> Result<()> {
     };
     let programs = Programs::build(onlooker)?;
     if options.scale {
-        return scale::run(&programs, &options.places);
+        return scale::run(&programs, &options.places, options.update);
+    }
+    if options.start {
+        return start::run(&programs, &options.places);
     }
     let mut figures = all(&programs, &options.runs())?;
     let mut problems = Vec::new();
@@ -99,33 +106,30 @@ pub fn run(options: &[&str]) -> Result<()> {
 /// Runs as many guests at once as there are processors: they count instructions, and do not notice each other.
 fn all(programs: &Programs, runs: &[Run]) -> Result<Vec<Figures>> {
     for run in runs {
-        // One after the other: a fetch writes into the folder that the next one reads.
+        // Before the others: a fetch writes into the folder that the next one reads.
         vm::series(run.place.kernel)?.fetch()?;
     }
     let waiting: Mutex<VecDeque<usize>> = Mutex::new((0..runs.len()).collect());
-    let next = || waiting.lock().ok()?.pop_front();
-    let mut results = thread::scope(|scope| -> Result<Vec<(usize, Figures)>> {
-        let workers: Vec<_> = (0..available_parallelism().map_or(1, usize::from))
-            .map(|_| {
-                scope.spawn(|| -> Result<Vec<(usize, Figures)>> {
-                    let mut results = Vec::new();
-                    while let Some(index) = next() {
-                        let run = &runs[index];
-                        say(format!("bench cost: {}", run.place));
-                        results.push((index, programs.measure(run).with_context(|| run.place.to_string())?));
-                    }
-                    Ok(results)
-                })
-            })
-            .collect();
-        let mut all = Vec::new();
-        for worker in workers {
-            all.extend(worker.join().expect("it returns its errors")?);
+    let measure = || -> Result<Vec<(usize, Figures)>> {
+        let mut measured = Vec::new();
+        let next = || waiting.lock().expect("nobody panics with it").pop_front();
+        while let Some(index) = next() {
+            let run = &runs[index];
+            say(format!("bench cost: {}", run.place));
+            let figures = programs.measure(run).with_context(|| run.place.to_string());
+            // The first failure is the bench's: the others need not begin.
+            measured.push((index, figures.inspect_err(|_| waiting.lock().expect("as above").clear())?));
         }
-        Ok(all)
+        Ok(measured)
+    };
+    let mut measured = thread::scope(|scope| -> Result<Vec<(usize, Figures)>> {
+        let workers: Vec<_> =
+            (0..available_parallelism().map_or(1, usize::from)).map(|_| scope.spawn(measure)).collect();
+        let results = workers.into_iter().map(|worker| worker.join().expect("it returns its errors"));
+        Ok(results.collect::<Result<Vec<_>>>()?.into_iter().flatten().collect())
     })?;
-    results.sort_by_key(|(index, _)| *index);
-    Ok(results.into_iter().map(|(_, figures)| figures).collect())
+    measured.sort_by_key(|(index, _)| *index);
+    Ok(measured.into_iter().map(|(_, figures)| figures).collect())
 }
 
 impl Options {
@@ -141,6 +145,7 @@ impl Options {
             check: false,
             update: false,
             scale: false,
+            start: false,
         };
         let mut options = options.iter().copied();
         while let Some(option) = options.next() {
@@ -157,6 +162,7 @@ impl Options {
                 "--check" => read.check = true,
                 "--update" => read.update = true,
                 "--scale" => read.scale = true,
+                "--start" => read.start = true,
                 "--all" => {
                     (kernels, responses) = (vec!["6.1", "6.12"], RESPONSES.iter().collect());
                     read.twice = true;

@@ -9,6 +9,7 @@ use anyhow::{Context as _, Result, ensure};
 use super::{
     figures::Place,
     guest::Programs,
+    page,
     table::{aligned, grouped},
 };
 use crate::{steps::say, vm};
@@ -22,14 +23,19 @@ const IDLE_PPM: f64 = 1_000.0;
 /// Figures by subject and number, then by metric.
 type Rows = BTreeMap<(String, u64), BTreeMap<String, f64>>;
 
-pub fn run(programs: &Programs, places: &[Place]) -> Result<()> {
-    let mut problems = Vec::new();
+pub fn run(programs: &Programs, places: &[Place], update: bool) -> Result<()> {
+    let (mut tables, mut problems) = (Vec::new(), Vec::new());
     for place in places {
         let release = vm::series(place.kernel)?.fetch()?.release;
         say(format!("bench cost: scale, kernel {}, {}", place.kernel, place.backend));
-        let rows = read(&programs.boot(place.kernel, "scale", &[format!("backend={}", place.backend)])?)?;
-        println!("\nLinux {release}, {}, small requests\n\n{}", place.backend, text(&rows)?);
+        let parameters = [format!("backend={}", place.backend), format!("ring={}", place.response.ring)];
+        let rows = read(&programs.boot(place.kernel, "scale", &parameters)?)?;
+        tables.push(format!("Linux {release}, {}, small requests\n\n{}", place.backend, text(&rows)?));
         problems.extend(verdicts(&rows)?.into_iter().map(|problem| format!("{}: {problem}", place.backend)));
+    }
+    println!("\n{}", tables.join("\n"));
+    if update {
+        page::replace("scale", &tables.join("\n"))?;
     }
     for problem in &problems {
         eprintln!("error: {problem}");
@@ -57,7 +63,7 @@ fn text(rows: &Rows) -> Result<String> {
         let get =
             |metric: &str| row.get(metric).copied().with_context(|| format!("{number} {subject} have no {metric}"));
         cells.push([
-            format!("{} {subject}", grouped(*number as f64)),
+            format!("{subject}: {}", grouped(*number as f64)),
             grouped(get("nothing")?),
             grouped(get("total")? - get("nothing")?),
             grouped(get("agent")?),

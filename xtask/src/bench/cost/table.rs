@@ -30,6 +30,7 @@ pub fn text(figures: &Figures) -> String {
     let mut rows = vec![HEAD.map(str::to_owned)];
     rows.extend(STATES.into_iter().filter_map(|state| row(figures, state)));
     text += &aligned(&rows);
+    text.push('\n');
     for (name, what, unit) in [
         ("start_cpu", "instructions of Onlooker until it was ready", 1),
         ("hooks", "hooks", 1),
@@ -38,7 +39,7 @@ pub fn text(figures: &Figures) -> String {
         ("memory_peak", "KiB at most", 1024),
     ] {
         if let Some(value) = figures.single.get(name) {
-            let _ = writeln!(text, "{:>12} {what}", grouped((value / unit) as f64));
+            let _ = writeln!(text, "- {} {what}", grouped((value / unit) as f64));
         }
     }
     text + &programs(figures) + &functions(figures)
