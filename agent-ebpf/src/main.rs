@@ -18,6 +18,7 @@ mod probes;
 mod processes;
 mod registers;
 mod socket;
+mod tls;
 mod transfer;
 
 #[panic_handler]

@@ -25,6 +25,7 @@ use crate::{
     entries::Duration,
     processes::{self, Thread},
     socket::{self, Socket},
+    tls,
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
@@ -124,6 +125,7 @@ fn report_payload<const TYPED: bool>(
     transfer: &Transfer,
     details: impl FnOnce() -> Option<Details>,
 ) -> Option<()> {
+    tls::socket_used(found.sk, transfer.thread);
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
     let followed = match connection::find(found.sk) {

@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agent_common::records::{ProcessChange, ProcessRecord};
 use log::{debug, info, warn};
 
 use crate::{
@@ -30,6 +31,7 @@ use crate::{
     policy::Policy,
     printing,
     replay::RecordedFacts,
+    runtimes::Probing,
     services::Services,
     situation,
     targets::{Judge, SelectionError, Targets, Verdict},
@@ -102,8 +104,9 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
         ring_bytes: config.ring_bytes,
         judge_every_exec: judge.looks_at_programs(),
         ports: judge.ports().collect(),
+        reads_tls: true,
     };
-    let capture = Capture::start(&options)?;
+    let mut capture = Capture::start(&options)?;
     tell_backend(&capture, &ledger);
     health.set_readiness(Readiness::Attached);
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
@@ -111,8 +114,10 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let enrich = Enrich::new(config, LiveFacts);
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
-    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder };
+    let probing = Probing::start().map_err(RunError::Thread)?;
+    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder, probing };
     watcher.begin(&capture)?;
+    watcher.probing.settle(&mut capture, &ledger);
     health.set_readiness(Readiness::Ready);
     let backend = capture.backend().name();
     info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
@@ -135,6 +140,7 @@ struct Watcher {
     pipeline: Pipeline,
     targets: Targets,
     recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
+    probing: Probing,
 }
 
 impl Watcher {
@@ -157,9 +163,13 @@ impl Watcher {
                 if let Some(verdict) = self.targets.handle_process(record) {
                     self.apply(verdict, control);
                 }
+                self.search_again(record);
                 None
             }
-            KernelEvent::Opened(record) => Some(record.tgid),
+            KernelEvent::Opened(record) => {
+                self.probing.search().handle_speaking(record.tgid);
+                Some(record.tgid)
+            }
             KernelEvent::Data(record, _) => Some(record.tgid),
             KernelEvent::Closed(_) => None,
         };
@@ -178,9 +188,18 @@ impl Watcher {
                 self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
                 let names = self.targets.names(tgid).cloned().unwrap_or_default();
                 self.pipeline.handle_process_seen(tgid, &names);
+                self.probing.search().handle_process(tgid);
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
-            Verdict::Gone { .. } => {}
+            Verdict::Gone { tgid } => self.probing.search().handle_exit(tgid),
+        }
+    }
+
+    /// A process that is watched listens, or has mapped code: what it speaks with may be there now.
+    fn search_again(&mut self, record: &ProcessRecord) {
+        let has_loaded = [ProcessChange::Listened, ProcessChange::Mapped].map(|change| change as u32);
+        if has_loaded.contains(&record.change) && self.targets.is_watched(record.tgid) {
+            self.probing.search().handle_process(record.tgid);
         }
     }
 
@@ -233,6 +252,7 @@ impl Rounds<'_> {
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
             watcher.pipeline.handle_time(now);
+            watcher.probing.advance(&mut self.capture, self.ledger);
             while let Some(Uninteresting { connection, socket }) = watcher.pipeline.poll_uninteresting() {
                 self.capture.leave_alone(socket, connection);
             }

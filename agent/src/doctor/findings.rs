@@ -150,8 +150,13 @@ fn backend(kind: Backend) -> Finding {
     if let Some(missing) = missing_for_capture() {
         return Finding::no(BACKENDS, kind.name(), format!("missing {missing}"), remedy);
     }
-    let options =
-        CaptureOptions { backend: choice, ring_bytes: TRIAL_RING_BYTES, judge_every_exec: false, ports: Vec::new() };
+    let options = CaptureOptions {
+        backend: choice,
+        ring_bytes: TRIAL_RING_BYTES,
+        judge_every_exec: false,
+        ports: Vec::new(),
+        reads_tls: false,
+    };
     match Capture::start(&options) {
         Ok(_) => Finding::yes(BACKENDS, kind.name(), sees),
         Err(CaptureError::Backend { source, .. }) => Finding::no(BACKENDS, kind.name(), source.in_a_line(), remedy),

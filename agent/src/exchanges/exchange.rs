@@ -30,6 +30,8 @@ pub enum Endpoint {
     Internet(SocketAddr),
     /// The socket's address in the kernel: it has no name worth telling, but both ends know each other by it.
     Unix(u64),
+    /// What TLS carries, on a socket that is not known.
+    Unknown,
 }
 
 impl Endpoint {
@@ -37,7 +39,7 @@ impl Endpoint {
     pub const fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Internet(address) => Some(address.ip()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Unknown => None,
         }
     }
 }
@@ -51,6 +53,8 @@ pub struct ConnectionFacts {
     pub local: Endpoint,
     pub remote: Endpoint,
     pub network_namespace: u32,
+    /// It is what TLS carries.
+    pub is_tls: bool,
     /// Bytes had passed before Onlooker saw it.
     pub joined_mid_stream: bool,
 }

@@ -279,6 +279,7 @@ mod tests {
                 local: Endpoint::Unix(1),
                 remote: Endpoint::Unix(2),
                 network_namespace: 0,
+                is_tls: false,
                 joined_mid_stream: false,
             });
             let heard = Heard { connection, protocol: Protocol::Http1, role: Role::Server, what: what(mark) };

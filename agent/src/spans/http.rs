@@ -51,7 +51,7 @@ pub fn describe(
         list.text("http.request.method_original", request.method());
     }
     let target = Target::parse(request.method(), request.target());
-    let ConnectionFacts { local, remote, .. } = *exchange.connection;
+    let ConnectionFacts { local, remote, is_tls, .. } = *exchange.connection;
     let server = match exchange.role {
         Role::Server => local,
         Role::Client => remote,
@@ -62,6 +62,7 @@ pub fn describe(
         method: known.unwrap_or("_OTHER"),
         // A unix socket's number is told nowhere.
         server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+        is_tls,
         peer: remote.address(),
         fields: request.standing_fields(),
     };
@@ -78,7 +79,7 @@ pub fn describe(
             }
             list.port("network.peer.port", remote);
         }
-        Role::Client => list.full_url(&target, authority(&target, request), remote),
+        Role::Client => list.full_url(&target, authority(&target, request), remote, is_tls),
     }
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
@@ -96,7 +97,7 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
     let mut is_direct = false;
     list.constant("http.request.method", parties.method);
     if parties.role == Role::Server {
-        list.scheme(target, request);
+        list.scheme(target, request, parties.is_tls);
     }
     list.end_point("server.address", "server.port", authority(target, request), parties.server);
     if parties.role == Role::Server {
@@ -104,6 +105,7 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
     }
     match parties.peer {
         Some(address) => list.owned("network.peer.address", address.to_string()),
+        None if parties.server == Endpoint::Unknown => {}
         None => list.constant("network.transport", "unix"),
     }
     if parties.role == Role::Client {
@@ -194,28 +196,29 @@ impl List {
     }
 
     /// The conventions ask for the scheme of the original client's request where a header tells it.
-    fn scheme(&mut self, target: &Target, request: &HttpRequest) {
+    fn scheme(&mut self, target: &Target, request: &HttpRequest, is_tls: bool) {
         let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
-            None if is_https => self.constant("url.scheme", "https"),
+            None if is_https || is_tls => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
 
     /// The absolute URL; none for CONNECT, whose target is not a URL, and none where no host is known.
-    fn full_url(&mut self, target: &Target, authority: Option<Authority>, remote: Endpoint) {
+    fn full_url(&mut self, target: &Target, authority: Option<Authority>, remote: Endpoint, is_tls: bool) {
         let url = match (target.absolute, target.path, authority, remote) {
             (Some(absolute), ..) => absolute.to_vec(),
             (None, Some(path), authority, remote) => {
                 let host = match (authority, remote) {
                     (Some(authority), _) => Cow::Borrowed(authority.whole),
                     (None, Endpoint::Internet(address)) => Cow::Owned(address.to_string().into_bytes()),
-                    (None, Endpoint::Unix(_)) => return,
+                    (None, Endpoint::Unix(_) | Endpoint::Unknown) => return,
                 };
+                let scheme = if is_tls { &b"https://"[..] } else { b"http://" };
                 let path = if path == b"*" { b"" } else { path };
                 let query = target.query.map_or([&b""[..], b""], |query| [b"?", query]);
-                [b"http://", host.as_ref(), path, query[0], query[1]].concat()
+                [scheme, host.as_ref(), path, query[0], query[1]].concat()
             }
             _ => return,
         };
@@ -234,7 +237,7 @@ impl List {
         self.text(key, authority.host);
         let connected = match connection {
             Endpoint::Internet(address) => Some(address.port()),
-            Endpoint::Unix(_) => None,
+            Endpoint::Unix(_) | Endpoint::Unknown => None,
         };
         if let Some(port) = authority.port.or(connected) {
             self.push(port_key, Value::Integer(port.into()));

@@ -61,6 +61,7 @@ pub struct Parties<'a> {
     pub version: HttpVersion,
     pub method: &'static str,
     pub server: Endpoint,
+    pub is_tls: bool,
     pub peer: Option<IpAddr>,
     /// As the parsers' `standing_fields` of a request gives them.
     pub fields: &'a [u8],
@@ -69,7 +70,7 @@ pub struct Parties<'a> {
 impl Parties<'_> {
     fn place(&self) -> usize {
         let mut hasher = FxHasher::default();
-        (self.role, self.version, self.server, self.peer).hash(&mut hasher);
+        (self.role, self.version, self.server, self.is_tls, self.peer).hash(&mut hasher);
         hasher.write(self.method.as_bytes());
         hasher.write(self.fields);
         hasher.finish() as usize % PLACES
@@ -123,6 +124,7 @@ mod tests {
         version: HttpVersion::Http11,
         method: "GET",
         server: Endpoint::Unix(0),
+        is_tls: false,
         peer: None,
         fields: b"fields",
     };
@@ -142,6 +144,7 @@ mod tests {
             Parties { version: HttpVersion::Http10, ..PARTIES },
             Parties { method: "PUT", ..PARTIES },
             Parties { server: Endpoint::Unix(1), ..PARTIES },
+            Parties { is_tls: true, ..PARTIES },
             Parties { peer: Some(IpAddr::from([127, 0, 0, 1])), ..PARTIES },
             Parties { fields: b"others", ..PARTIES },
         ] {

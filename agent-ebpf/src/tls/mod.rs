@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! What is said under TLS, read where a program hands it to its library or gets it from there.
+//!
+//! A session's plaintext is a connection of its own, with records like any other's: counted positions, turns, a budget.
+//! It is bound to its socket by what is certain only: the first socket that moves bytes while the thread is inside a call
+//! on the session, or the descriptor that the session itself holds. A session whose socket is not known has no address.
+//! Does not: decrypt, know libraries (the daemon tells with each probe what to do there), or return-probe Go.
+
+mod arguments;
+mod calls;
+mod goroutines;
+mod plaintext;
+mod programs;
+mod sessions;
+
+use crate::processes::Thread;
+
+/// Not zero where TLS is read. Set by the daemon before loading.
+#[unsafe(no_mangle)]
+static READS_TLS: u8 = 0;
+
+#[inline(always)]
+pub fn is_read() -> bool {
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    unsafe { (&raw const READS_TLS).read_volatile() != 0 }
+}
+
+/// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
+#[inline(always)]
+pub fn socket_used(sk: u64, thread: Thread) {
+    if is_read() {
+        calls::socket_used(sk, thread);
+    }
+}
+
+/// A socket is gone, and the session on it with it.
+#[inline(always)]
+pub fn socket_gone(sk: u64) {
+    if is_read() {
+        sessions::socket_gone(sk);
+    }
+}
