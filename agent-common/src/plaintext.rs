@@ -17,6 +17,7 @@ pub enum Action {
     GoRead = 8,
     GoCopyReader = 9,
     GoCopyMemory = 10,
+    Ciphertext = 11,
 }
 
 /// Where a call tells how many bytes it moved.

@@ -130,7 +130,12 @@ fn report_payload<const TYPED: bool>(
     unsafe { (&raw mut scratch.found).write_volatile(found) }
     let followed = match connection::find(found.sk) {
         Known::Followed(connection) => connection,
-        Known::LeftAlone => return None,
+        Known::LeftAlone => {
+            if transfer.sent && tls::compares_sent(transfer.bytes) {
+                compare(details()?.payload);
+            }
+            return None;
+        }
         Known::Unsettled => {
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
@@ -140,6 +145,9 @@ fn report_payload<const TYPED: bool>(
         }
     };
     let Details { took, payload } = details()?;
+    if transfer.sent && tls::compares_sent(transfer.bytes) {
+        compare(payload);
+    }
     begin::<TYPED>(scratch, followed, found.sk, *transfer, took)?;
     let bytes = transfer.bytes;
     match payload {
@@ -155,6 +163,32 @@ fn report_payload<const TYPED: bool>(
         Payload::Unread => send(scratch, followed, 0, bytes),
     }
     Some(())
+}
+
+/// Shows what was sent on the socket in the scratch to those who know its bytes.
+#[inline(always)]
+fn compare(payload: Payload) {
+    match payload {
+        Payload::Buffer(base) => {
+            compare_sent(base, 0, 0);
+        }
+        Payload::Vector { pieces, skipped, is_copy } => {
+            compare_sent(pieces, skipped, 1 + u64::from(is_copy));
+        }
+        Payload::Unread => {}
+    }
+}
+
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn compare_sent(at: u64, skipped: u64, kind: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    let base = if kind == 0 { Some(at) } else { piece(at, kind == 2).map(|[base, _]| base + skipped) };
+    if let Some(base) = base {
+        // SAFETY: a valid reference; volatile for the verifier's sake.
+        tls::socket_sent(unsafe { (&raw const scratch.found.sk).read_volatile() }, base);
+    }
+    0
 }
 
 /// A connection that is not in the table, or with something to be looked at. 0 where it is not followed.

@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::records::{ProcessChange, ProcessRecord};
+use agent_common::records::{OPENED_TLS, ProcessChange, ProcessRecord};
 use log::{debug, info, warn};
 
 use crate::{
@@ -167,7 +167,11 @@ impl Watcher {
                 None
             }
             KernelEvent::Opened(record) => {
-                self.probing.search().handle_speaking(record.tgid);
+                if record.flags & OPENED_TLS == 0 {
+                    self.probing.search().handle_speaking(record.tgid);
+                } else if record.family == 0 {
+                    self.probing.search().handle_carrier(record.tgid);
+                }
                 Some(record.tgid)
             }
             KernelEvent::Data(record, _) => Some(record.tgid),
@@ -191,7 +195,7 @@ impl Watcher {
                 self.probing.search().handle_process(tgid);
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
-            Verdict::Gone { tgid } => self.probing.search().handle_exit(tgid),
+            Verdict::Gone { tgid } => self.probing.handle_exit(tgid),
         }
     }
 

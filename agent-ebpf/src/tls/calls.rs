@@ -70,6 +70,15 @@ pub fn end(thread: Thread, stack: u64) -> Option<TlsCall> {
     Some(call)
 }
 
+/// The call that the thread is in.
+#[inline(always)]
+pub fn current(thread: Thread) -> Option<TlsCall> {
+    let slot = slot(thread)?;
+    // SAFETY: a map value.
+    let call = unsafe { *slot };
+    (call.thread == key(thread)).then_some(call)
+}
+
 /// Only the first socket counts: later ones may be used by functions that the library calls back.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {

@@ -3,11 +3,13 @@
 //!
 //! A session's plaintext is a connection of its own, with records like any other's: counted positions, turns, a budget.
 //! It is bound to its socket by what is certain only: the first socket that moves bytes while the thread is inside a call
-//! on the session, or the descriptor that the session itself holds. A session whose socket is not known has no address.
+//! on the session, the descriptor that the session
+//! itself holds, or the very bytes that its library has encrypted. A session whose socket is not known has no address.
 //! Does not: decrypt, know libraries (the daemon tells with each probe what to do there), or return-probe Go.
 
 mod arguments;
 mod calls;
+mod ciphertext;
 mod goroutines;
 mod plaintext;
 mod programs;
@@ -31,6 +33,18 @@ pub fn socket_used(sk: u64, thread: Thread) {
     if is_read() {
         calls::socket_used(sk, thread);
     }
+}
+
+/// Whether the first bytes of what is sent are to be shown to [`socket_sent`].
+#[inline(always)]
+pub fn compares_sent(bytes: u32) -> bool {
+    is_read() && u64::from(bytes) >= ciphertext::COMPARED_BYTES && ciphertext::is_compared()
+}
+
+/// Bytes that begin at `from`, in the process, were sent on a socket.
+#[inline(always)]
+pub fn socket_sent(sk: u64, from: u64) {
+    let _ = ciphertext::sent(sk, from);
 }
 
 /// A socket is gone, and the session on it with it.

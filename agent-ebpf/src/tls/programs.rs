@@ -11,7 +11,7 @@ use aya_ebpf::{
 
 use super::{
     arguments::{self, RETURN_ADDRESS_BYTES},
-    calls, goroutines,
+    calls, ciphertext, goroutines,
     plaintext::{SENT_BIT, tls_said},
     sessions,
 };
@@ -68,6 +68,9 @@ fn enter(context: &ProbeContext) -> Option<()> {
         return None;
     }
     let (buffer, told_at) = (context.arg::<u64>(1)?, context.arg::<u64>(3)?);
+    if cookie.action() == Action::Ciphertext as u8 {
+        return ciphertext::encrypted(thread, buffer, u64::from(context.arg::<u32>(2)?));
+    }
     calls::begin(thread, arguments::stack(context) + cookie.stack(), first, buffer, told_at, now());
     None
 }

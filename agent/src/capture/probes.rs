@@ -6,6 +6,7 @@
 
 use std::{
     fs::File,
+    num::NonZeroU32,
     os::fd::{AsFd as _, AsRawFd as _},
     path::PathBuf,
 };
@@ -65,9 +66,11 @@ pub(super) fn attach(
     mode: &mut ProbeMode,
     file: &File,
     places: &[ProbePlace],
+    only: Option<u32>,
 ) -> Result<ProbeLinks, CaptureError> {
     // By its descriptor: whatever becomes of its name, and in whichever mount namespace it lies.
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()));
+    let scope = only.and_then(NonZeroU32::new).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
     let mut links = Vec::new();
     for (program, many, single) in PROGRAMS {
         let points: Vec<UProbeAttachPoint<'_>> =
@@ -78,7 +81,7 @@ pub(super) fn attach(
         let name = choose(programs, mode, many, single)?;
         let program = probe(programs, name)?;
         let link = program
-            .attach(points, &path, UProbeScope::AllProcesses)
+            .attach(points, &path, scope)
             .and_then(|link| program.take_link(link))
             .map_err(|source| refused(name, source))?;
         links.push(link);

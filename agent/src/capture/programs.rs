@@ -219,12 +219,17 @@ impl Capture {
         let _ = self.connections.insert(&key, &bytes, ONLY_EXISTING);
     }
 
-    /// Attaches probes to places in a file: to all of them, or to none.
+    /// Attaches probes to places in a file, for all processes or one: to all of the places, or to none.
     ///
     /// # Errors
     /// Says what the kernel has refused.
-    pub fn attach_probes(&mut self, file: &File, places: &[ProbePlace]) -> Result<ProbeLinks, CaptureError> {
-        probes::attach(&mut self.programs, &mut self.probe_mode, file, places)
+    pub fn attach_probes(
+        &mut self,
+        file: &File,
+        places: &[ProbePlace],
+        only: Option<u32>,
+    ) -> Result<ProbeLinks, CaptureError> {
+        probes::attach(&mut self.programs, &mut self.probe_mode, file, places, only)
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.

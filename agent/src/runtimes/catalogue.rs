@@ -7,8 +7,9 @@
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-const LIBRARIES: [&str; 4] = [
+const LIBRARIES: [&str; 5] = [
     include_str!("../../runtimes/openssl.toml"),
+    include_str!("../../runtimes/openssl-records.toml"),
     include_str!("../../runtimes/gnutls.toml"),
     include_str!("../../runtimes/s2n.toml"),
     include_str!("../../runtimes/go.toml"),
@@ -33,6 +34,9 @@ pub struct Library {
     files: Vec<GlobMatcher>,
     /// It may be a part of an executable.
     pub executables: bool,
+    /// It is probed for single processes, when they need it.
+    #[serde(default)]
+    pub per_process: bool,
     pub kind: Kind,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
@@ -81,6 +85,8 @@ pub enum Role {
     Handshake,
     Read,
     Write,
+    /// Hands out what was encrypted: its second and third arguments.
+    Ciphertext,
 }
 
 /// Where the number of bytes stands that were moved.
@@ -135,9 +141,16 @@ impl Catalogue {
         Self { libraries: libraries.into(), unreadable }
     }
 
-    /// The libraries that a file of this name may hold.
-    pub fn candidates<'a>(&'a self, name: &'a str, is_executable: bool) -> impl Iterator<Item = &'a Library> {
-        self.libraries.iter().filter(move |library| (is_executable && library.executables) || library.is_called(name))
+    /// The libraries that a file of this name may hold: those that are probed for all processes, or the others.
+    pub fn candidates<'a>(
+        &'a self,
+        name: &'a str,
+        is_executable: bool,
+        per_process: bool,
+    ) -> impl Iterator<Item = &'a Library> {
+        self.libraries.iter().filter(move |library| {
+            library.per_process == per_process && ((is_executable && library.executables) || library.is_called(name))
+        })
     }
 }
 
@@ -174,7 +187,7 @@ mod tests {
 
     #[test]
     fn every_library_is_complete() {
-        for library in Catalogue::new().libraries {
+        for library in Catalogue::new().libraries.into_iter().filter(|library| !library.per_process) {
             let role = |role| library.functions.iter().any(|function| function.role == role);
             assert!(role(Role::Create) && role(Role::Read) && role(Role::Write), "{}", library.name);
             for function in &library.functions {
@@ -195,7 +208,7 @@ mod tests {
     fn files_are_recognised_by_their_names() {
         let catalogue = Catalogue::new();
         let found = |name: &str, is_executable| -> Vec<String> {
-            catalogue.candidates(name, is_executable).map(|library| library.name.clone()).collect()
+            catalogue.candidates(name, is_executable, false).map(|library| library.name.clone()).collect()
         };
         assert_eq!(found("libssl.so.3", false), ["openssl"]);
         assert_eq!(found("libssl-5d3b6d6e.so.1.1", false), ["openssl"]);

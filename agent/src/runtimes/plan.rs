@@ -64,20 +64,28 @@ pub enum Action {
     GoCopyReader,
     /// The same by `memmove`.
     GoCopyMemory,
+    Ciphertext,
 }
 
 impl Plan {
-    /// Looks into a file for the libraries that it may hold, by its name.
+    /// Looks into a file for the libraries that it may hold, by its name: those that are probed for all processes, or the
+    /// others.
     ///
     /// # Errors
     /// Where it is no ELF file, or cannot be read.
-    pub fn make(catalogue: &Catalogue, file: File, name: &str, is_executable: bool) -> Result<Self, ElfError> {
+    pub fn make(
+        catalogue: &Catalogue,
+        file: File,
+        name: &str,
+        is_executable: bool,
+        per_process: bool,
+    ) -> Result<Self, ElfError> {
         let elf = ElfFile::open(file)?;
         let mut plan = Self { file: elf.id(), libraries: Vec::new() };
         if elf.machine() != Machine::OWN {
             return Ok(plan);
         }
-        for library in catalogue.candidates(name, is_executable) {
+        for library in catalogue.candidates(name, is_executable, per_process) {
             plan.libraries.extend(LibraryPlan::make(library, &elf)?);
         }
         Ok(plan)
@@ -153,6 +161,7 @@ impl<'a> Found<'a> {
             Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
             Role::Destroy => (Action::Destroy, 0b1, false),
             Role::Handshake => (Action::Handshake, 0b1, true),
+            Role::Ciphertext => (Action::Ciphertext, 0b110, false),
             Role::Read => (Action::Read, needed_for(length), true),
             Role::Write => (Action::Write, needed_for(length), true),
         };
@@ -191,7 +200,7 @@ impl<'a> Found<'a> {
             let (action, needed) = match function.role {
                 Role::Write => (Action::GoWrite, 0b111),
                 Role::Read => (Action::GoRead, 0b1),
-                Role::Create | Role::Destroy | Role::Handshake => (Action::GoCreate, 0b1),
+                Role::Create | Role::Destroy | Role::Handshake | Role::Ciphertext => (Action::GoCreate, 0b1),
             };
             let machine = self.elf.machine();
             let site = sites::find(machine, &code, symbol.address, Convention::Go, needed, Purpose::Entry);

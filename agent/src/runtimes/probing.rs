@@ -7,7 +7,8 @@
 use std::{io, sync::Arc, time::Duration};
 
 use agent_common::plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told};
-use log::{info, warn};
+use log::{debug, info, warn};
+use rustc_hash::FxHashMap;
 
 use super::{
     Action, Catalogue, Found, LibraryPlan, Probe, Search,
@@ -30,19 +31,31 @@ const FILES: usize = 4096;
 /// The probes of all files.
 pub struct Probing {
     search: Search,
-    links: Vec<ProbeLinks>,
+    links: Links,
+}
+
+#[derive(Default)]
+struct Links {
+    files: Vec<ProbeLinks>,
+    /// Probes for single processes, which end with them.
+    processes: FxHashMap<u32, Vec<ProbeLinks>>,
 }
 
 impl Probing {
     /// # Errors
     /// Where no thread can be started.
     pub fn start() -> io::Result<Self> {
-        Ok(Self { search: Search::start(Arc::new(Catalogue::new()))?, links: Vec::new() })
+        Ok(Self { search: Search::start(Arc::new(Catalogue::new()))?, links: Links::default() })
     }
 
-    /// The processes that are looked for are told by [`Search::handle_process`] and its like.
+    /// To tell it of processes.
     pub const fn search(&mut self) -> &mut Search {
         &mut self.search
+    }
+
+    pub fn handle_exit(&mut self, tgid: u32) {
+        self.search.handle_exit(tgid);
+        self.links.processes.remove(&tgid);
     }
 
     /// Probes what is found in the processes that were told so far, and waits for it.
@@ -59,7 +72,7 @@ impl Probing {
     }
 }
 
-fn attach(found: &Found, links: &mut Vec<ProbeLinks>, capture: &mut Capture, ledger: &Ledger) {
+fn attach(found: &Found, links: &mut Links, capture: &mut Capture, ledger: &Ledger) {
     if let Some(unreadable) = &found.unreadable {
         let title = &unreadable.title;
         warn!(
@@ -69,14 +82,19 @@ fn attach(found: &Found, links: &mut Vec<ProbeLinks>, capture: &mut Capture, led
         ledger.counter(Family::TlsUnreadable, &[("reason", "library_not_readable")]).increment();
     }
     for library in &found.libraries {
-        if links.len() >= FILES {
+        if links.files.len().max(links.processes.len()) >= FILES {
             ledger.counter(Family::TlsUnreadable, &[("reason", "too_many_files")]).increment();
             return;
         }
-        match capture.attach_probes(&found.file, &places(library)) {
+        match capture.attach_probes(&found.file, &places(library), found.only) {
+            Ok(attached) if found.only.is_some() => {
+                links.processes.entry(found.tgid).or_default().push(attached);
+                count(library, "process", ledger);
+                debug!("process {} carries its records itself: {} in {}", found.tgid, library.title, found.name);
+            }
             Ok(attached) => {
-                links.push(attached);
-                count(library, ledger);
+                links.files.push(attached);
+                count(library, "machine", ledger);
                 info!("reading {} in {}{}", library.title, found.name, version(library));
             }
             Err(error) => {
@@ -96,8 +114,8 @@ fn version(library: &LibraryPlan) -> String {
     if library.version.is_empty() { String::new() } else { format!(" ({})", library.version) }
 }
 
-fn count(library: &LibraryPlan, ledger: &Ledger) {
-    ledger.counter(Family::TlsFiles, &[]).increment();
+fn count(library: &LibraryPlan, scope: &'static str, ledger: &Ledger) {
+    ledger.counter(Family::TlsFiles, &[("scope", scope)]).increment();
     for probe in &library.probes {
         let cost = if probe.is_cheap { "emulated" } else { "single_stepped" };
         ledger.counter(Family::TlsProbes, &[("instruction", cost)]).increment();
@@ -116,7 +134,7 @@ fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
     let enters = match probe.action {
         // What it returns is all that is asked of it.
         Action::Create if probe.session == SessionFrom::Returned => None,
-        Action::Create | Action::Destroy | Action::Handshake | Action::Read | Action::Write => {
+        Action::Create | Action::Destroy | Action::Handshake | Action::Read | Action::Write | Action::Ciphertext => {
             Some(place(ProbeProgram::Enter, probe.offset))
         }
         Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
@@ -139,6 +157,7 @@ fn cookie(probe: &Probe) -> Cookie {
         Action::GoRead => KernelAction::GoRead,
         Action::GoCopyReader => KernelAction::GoCopyReader,
         Action::GoCopyMemory => KernelAction::GoCopyMemory,
+        Action::Ciphertext => KernelAction::Ciphertext,
     };
     let told = match probe.length {
         Length::Returned => Told::Returned,

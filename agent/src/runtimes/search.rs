@@ -60,6 +60,8 @@ pub struct Found {
     pub tgid: u32,
     pub name: String,
     pub file: File,
+    /// Only this process is to be probed.
+    pub only: Option<u32>,
     pub libraries: Vec<LibraryPlan>,
     pub unreadable: Option<UnreadableLibrary>,
 }
@@ -75,6 +77,8 @@ pub struct UnreadableLibrary {
 
 enum Job {
     Process(u32),
+    /// It carries its records to the socket itself.
+    Carrier(u32),
     Folders,
 }
 
@@ -90,6 +94,8 @@ pub struct Search {
     /// Asked for and not done.
     pending: FxHashSet<u32>,
     folders_pending: bool,
+    /// Processes whose records were asked for.
+    carriers: FxHashSet<u32>,
     looks: FxHashMap<u32, Look>,
     ready: VecDeque<Found>,
 }
@@ -114,6 +120,7 @@ impl Search {
             answers,
             pending: FxHashSet::default(),
             folders_pending: false,
+            carriers: FxHashSet::default(),
             looks: FxHashMap::default(),
             ready: VecDeque::new(),
         };
@@ -149,7 +156,18 @@ impl Search {
         self.handle_process(tgid);
     }
 
+    /// A process has spoken on a session whose socket is not known: it carries its records there itself.
+    pub fn handle_carrier(&mut self, tgid: u32) {
+        if self.carriers.len() < PROCESSES
+            && !self.carriers.contains(&tgid)
+            && self.jobs.try_send(Job::Carrier(tgid)).is_ok()
+        {
+            self.carriers.insert(tgid);
+        }
+    }
+
     pub fn handle_exit(&mut self, tgid: u32) {
+        self.carriers.remove(&tgid);
         self.looks.remove(&tgid);
     }
 
@@ -201,11 +219,13 @@ struct Worker<'a> {
     seen: FxHashSet<String>,
     /// The same by device and inode: one file may have several names.
     files: FxHashSet<(u64, u64)>,
+    /// Programs that carry their records themselves.
+    carriers: FxHashSet<String>,
 }
 
 impl<'a> Worker<'a> {
     fn new(catalogue: &'a Catalogue) -> Self {
-        Self { catalogue, seen: FxHashSet::default(), files: FxHashSet::default() }
+        Self { catalogue, seen: FxHashSet::default(), files: FxHashSet::default(), carriers: FxHashSet::default() }
     }
 
     /// Until whoever asks is gone.
@@ -213,6 +233,7 @@ impl<'a> Worker<'a> {
         while let Ok(job) = jobs.recv() {
             let (tgid, found) = match job {
                 Job::Process(tgid) => (tgid, self.process(tgid)),
+                Job::Carrier(tgid) => (tgid, self.carrier(tgid)),
                 Job::Folders => (0, self.folders()),
             };
             for found in found {
@@ -245,12 +266,31 @@ impl<'a> Worker<'a> {
         found
     }
 
+    /// A program that has the library in itself is probed for all of its processes, the next of which may live for a moment
+    /// only; a shared library, most users of which need it not, for this one.
+    fn carrier(&mut self, tgid: u32) -> Vec<Found> {
+        let (catalogue, carriers) = (self.catalogue, &mut self.carriers);
+        let look = |mapping: &mappings::Mapping| {
+            catalogue.candidates(&mapping.name, mapping.is_executable, true).next()?;
+            if mapping.is_executable && !carriers.insert(mapping.identity.clone()) {
+                return None;
+            }
+            let only = (!mapping.is_executable).then_some(tgid);
+            let file = mapping.open(tgid).ok()?;
+            let (again, name) = (file.try_clone().ok()?, mapping.name.clone());
+            let plan = Plan::make(catalogue, again, &name, mapping.is_executable, true).ok()?;
+            let libraries = plan.libraries;
+            (!libraries.is_empty()).then_some(Found { tgid, name, file, only, libraries, unreadable: None })
+        };
+        mappings::of(tgid).iter().filter_map(look).collect()
+    }
+
     fn folders(&mut self) -> Vec<Found> {
         let mut found = Vec::new();
         for entry in FOLDERS.iter().filter_map(|folder| Path::new(folder).read_dir().ok()).flatten().flatten() {
             let name = entry.file_name();
             let Some(name) = name.to_str() else { continue };
-            if self.catalogue.candidates(name, false).next().is_some()
+            if self.catalogue.candidates(name, false, false).next().is_some()
                 && let Ok(file) = File::open(entry.path())
             {
                 found.extend(self.look(file, 0, name, false));
@@ -260,7 +300,7 @@ impl<'a> Worker<'a> {
     }
 
     fn may_hold_something(&self, name: &str, is_executable: bool) -> bool {
-        self.catalogue.candidates(name, is_executable).next().is_some()
+        self.catalogue.candidates(name, is_executable, false).next().is_some()
             || self.catalogue.unreadable.iter().any(|library| library.is_called(name))
     }
 
@@ -273,7 +313,7 @@ impl<'a> Worker<'a> {
             remedy: library.remedy.clone(),
         });
         let again = file.try_clone().ok()?;
-        let plan = match Plan::make(self.catalogue, again, name, is_executable) {
+        let plan = match Plan::make(self.catalogue, again, name, is_executable, false) {
             Ok(plan) => plan,
             Err(error) => {
                 debug!("{name} {error}");
@@ -284,6 +324,6 @@ impl<'a> Worker<'a> {
         if !is_new || (plan.libraries.is_empty() && unreadable.is_none()) {
             return None;
         }
-        Some(Found { tgid, name: name.to_owned(), file, libraries: plan.libraries, unreadable })
+        Some(Found { tgid, name: name.to_owned(), file, only: None, libraries: plan.libraries, unreadable })
     }
 }

@@ -14,7 +14,7 @@ fn library(name: &str) -> Option<PathBuf> {
 fn plan(path: &Path, is_executable: bool) -> Plan {
     let name = path.file_name().and_then(|name| name.to_str()).expect("a name");
     let file = File::open(path).expect("it is there");
-    Plan::make(&Catalogue::new(), file, name, is_executable).expect("it is an ELF file")
+    Plan::make(&Catalogue::new(), file, name, is_executable, false).expect("it is an ELF file")
 }
 
 /// Every probe lies on what its description says: the bytes in the file decode to the same instruction.
@@ -53,8 +53,17 @@ fn the_machine_s_gnutls_is_recognised() {
 fn a_library_of_another_kind_by_a_similar_name_is_none() {
     let Some(path) = library("libnssutil3.so") else { return eprintln!("skipped: there is no NSS here") };
     let file = File::open(path).expect("it is there");
-    let plan = Plan::make(&Catalogue::new(), file, "libssl.so", false).expect("an ELF file");
+    let plan = Plan::make(&Catalogue::new(), file, "libssl.so", false, false).expect("an ELF file");
     assert!(plan.libraries.is_empty(), "{plan:?}");
+}
+
+#[test]
+fn records_are_looked_for_only_where_they_are_needed() {
+    let Some(path) = library("libcrypto.so.3") else { return eprintln!("skipped: there is no libcrypto.so.3 here") };
+    assert!(plan(&path, false).libraries.is_empty());
+    let file = File::open(path).expect("it is there");
+    let plan = Plan::make(&Catalogue::new(), file, "libcrypto.so.3", false, true).expect("an ELF file");
+    check(&plan, "openssl-records", &[Action::Ciphertext]);
 }
 
 #[test]
