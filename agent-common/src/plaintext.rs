@@ -127,6 +127,8 @@ pub const SESSION_LAST_SENT: u32 = 2;
 pub const SESSION_REPORTED: u32 = 4;
 /// Nothing more is reported.
 pub const SESSION_OVER: u32 = 8;
+/// A call on it was perhaps under way when its library was probed: bytes may be missing before the first that are received.
+pub const SESSION_INTERRUPTED: u32 = 32;
 /// Its `OpenedRecord` named its socket.
 pub const SESSION_PLACED: u32 = 16;
 

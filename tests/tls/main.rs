@@ -60,7 +60,8 @@ impl Told {
             for span in by_path.values() {
                 let is_https = span.text("url.scheme") == Some("https")
                     || span.text("url.full").is_some_and(|url| url.starts_with("https://"));
-                assert!(is_https && span.integer("http.response.status_code") == Some(200), "{span:#?}");
+                let is_get = span.text("http.request.method") == Some("GET");
+                assert!(is_https && is_get && span.integer("http.response.status_code") == Some(200), "{span:#?}");
             }
         }
         self.finished.ledger.assert_conserved("stdout");

@@ -4,8 +4,15 @@
 //! A call that is made inside another one is the other one's own doing, and not looked at. Whether it is inside is told by
 //! the stack: a call that was left by a jump out of it does not hold the slot for ever.
 
-use agent_common::{limits::TLS_CALL_SLOTS, losses::Loss};
-use aya_ebpf::{macros::map, maps::Array};
+use agent_common::{
+    limits::{EARLY_CALLS, TLS_CALL_SLOTS},
+    losses::Loss,
+};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap},
+};
 
 use crate::{emit::count, processes::Thread};
 
@@ -29,6 +36,17 @@ pub struct TlsCall {
 /// By the low bits of the thread's id.
 #[map]
 static TLS_CALL_BY_THREAD: Array<TlsCall> = Array::with_max_entries(TLS_CALL_SLOTS, 0);
+
+/// Threads that were waiting in a call on a socket when a library was probed: it may have been a call to the library, whose
+/// return is not seen. Filled by the daemon.
+#[map]
+static TLS_EARLY_THREADS: HashMap<u32, u32> = HashMap::with_max_entries(EARLY_CALLS, BPF_F_NO_PREALLOC);
+
+/// Whether this is the first call that is seen of a thread which may have been in one before.
+#[inline(always)]
+pub fn is_after_unseen(thread: Thread) -> bool {
+    TLS_EARLY_THREADS.get_ptr(&thread.tid).is_some() && TLS_EARLY_THREADS.remove(&thread.tid).is_ok()
+}
 
 #[inline(always)]
 fn key(thread: Thread) -> u64 {

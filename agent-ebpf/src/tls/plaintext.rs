@@ -5,7 +5,8 @@ use agent_common::{
     limits::{PLAINTEXT_BYTES, TURN_BUDGET_BYTES},
     losses::Loss,
     plaintext::{
-        SESSION_FRESH, SESSION_LAST_SENT, SESSION_OVER, SESSION_PLACED, SESSION_REPORTED, Session, SessionKey,
+        SESSION_FRESH, SESSION_INTERRUPTED, SESSION_LAST_SENT, SESSION_OVER, SESSION_PLACED, SESSION_REPORTED, Session,
+        SessionKey,
     },
     records::{
         DATA_SENT, DATA_UNREADABLE, DataRecord, OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OPENED_TLS, OpenedRecord,
@@ -53,6 +54,9 @@ static PLAINTEXT: Array<Scratch> = Array::with_max_entries(SCRATCHES, 0);
 
 /// Most records that one call's bytes can fill.
 const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / PLAINTEXT_BYTES + 1;
+
+/// What a call of which nothing was seen is told as: that something is missing, not how much.
+const UNSEEN_BYTES: u32 = 1;
 
 /// Bytes at the end of a call that are copied even past the budget, as on sockets.
 const TAIL_BYTES: u32 = 7;
@@ -112,6 +116,10 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
     }
     announce(scratch, session, thread.tgid, sent);
     turn(session, sent);
+    let is_interrupted = session.flags & SESSION_INTERRUPTED != 0;
+    session.flags &= !SESSION_INTERRUPTED;
+    let missing = if is_interrupted && !sent { UNSEEN_BYTES } else { 0 };
+    session.received = session.received.wrapping_add(missing);
     let (position, other_position) =
         if sent { (session.sent, session.received) } else { (session.received, session.sent) };
     if sent {
@@ -134,6 +142,13 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
         other_position,
         turn: session.turn,
     };
+    // Received: whatever was sent first was whole.
+    if missing != 0 {
+        scratch.record.position = position.wrapping_sub(missing);
+        scratch.record.flags = DATA_UNREADABLE;
+        send(scratch, 0, missing);
+        scratch.record.flags = 0;
+    }
     let affordable = if bytes < session.budget { bytes } else { session.budget };
     session.budget -= affordable;
     (scratch.buffer, scratch.bytes, scratch.affordable, scratch.done) = (buffer, bytes, affordable, 0);

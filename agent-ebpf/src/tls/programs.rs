@@ -71,6 +71,9 @@ fn enter(context: &ProbeContext) -> Option<()> {
     if cookie.action() == Action::Ciphertext as u8 {
         return ciphertext::encrypted(thread, buffer, u64::from(context.arg::<u32>(2)?));
     }
+    if calls::is_after_unseen(thread) {
+        sessions::interrupt(&sessions::key(thread.tgid, first));
+    }
     calls::begin(thread, arguments::stack(context) + cookie.stack(), first, buffer, told_at, now());
     None
 }

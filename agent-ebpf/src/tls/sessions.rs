@@ -6,7 +6,7 @@
 use agent_common::{
     limits::TLS_SESSIONS,
     losses::Loss,
-    plaintext::{SESSION_FRESH, SESSION_OVER, SESSION_REPORTED, Session, SessionKey},
+    plaintext::{SESSION_FRESH, SESSION_INTERRUPTED, SESSION_OVER, SESSION_REPORTED, Session, SessionKey},
     records::{CLOSED_FINISHED, CLOSED_RESET, CONNECTION_RESET, ClosedRecord, RecordKind},
 };
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_prandom_u32, macros::map, maps::HashMap};
@@ -69,6 +69,18 @@ fn enter(key: &SessionKey, flags: u32) -> Option<*mut Session> {
 fn random() -> u32 {
     // SAFETY: takes no argument.
     unsafe { bpf_get_prandom_u32() }
+}
+
+/// A call on the session may have moved bytes unseen, where its beginning was not seen either.
+#[inline(always)]
+pub fn interrupt(key: &SessionKey) {
+    if let Some(session) = meet(key) {
+        // SAFETY: a map value.
+        let session = unsafe { &mut *session };
+        if session.flags & SESSION_FRESH == 0 && session.turn == 0 {
+            session.flags |= SESSION_INTERRUPTED;
+        }
+    }
 }
 
 /// Binds a session to the socket that it was seen to use. One that is bound stays so as long as its socket lives.

@@ -7,7 +7,7 @@
 use std::{fs::File, os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
 
 use agent_common::{
-    limits::{PROCESSES_PER_BLOCK, TLS_CALL_SLOTS},
+    limits::{EARLY_CALLS, PROCESSES_PER_BLOCK, TLS_CALL_SLOTS},
     losses::Loss,
     offsets::KernelOffsets,
     plaintext::{SESSION_OVER, Session, SessionKey},
@@ -24,7 +24,7 @@ use rustix::{
 
 use super::{
     Backend, CaptureError, KernelEvent, KernelTypes, ProbeLinks, ProbePlace,
-    early_calls::EarlyCalls,
+    early_calls::{EarlyCalls, waiting_threads},
     probes::{self, ProbeMode},
     shared::SharedArray,
     wake_ups::WakeUps,
@@ -97,6 +97,7 @@ pub struct Capture {
     address_mask: u64,
     early_calls: Option<EarlyCalls>,
     sessions: Sessions,
+    early_threads: HashMap<MapData, u32, u32>,
     probe_mode: ProbeMode,
     /// Holds the programs and their links; dropped last.
     programs: Ebpf,
@@ -167,6 +168,7 @@ impl Capture {
                 by_key: take(&mut programs, "SESSIONS", HashMap::try_from)?,
                 by_socket: take(&mut programs, "SESSION_BY_SOCKET", HashMap::try_from)?,
             },
+            early_threads: take(&mut programs, "TLS_EARLY_THREADS", HashMap::try_from)?,
             probe_mode: ProbeMode::default(),
             programs,
         })
@@ -229,7 +231,14 @@ impl Capture {
         places: &[ProbePlace],
         only: Option<u32>,
     ) -> Result<ProbeLinks, CaptureError> {
-        probes::attach(&mut self.programs, &mut self.probe_mode, file, places, only)
+        let links = probes::attach(&mut self.programs, &mut self.probe_mode, file, places, only)?;
+        if only.is_none() {
+            // They may be inside a function that is probed now; only calls that wait can be, for longer than an instant.
+            for thread in waiting_threads().into_iter().take(EARLY_CALLS as usize) {
+                let _ = self.early_threads.insert(&thread, &0, 0);
+            }
+        }
+        Ok(links)
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.

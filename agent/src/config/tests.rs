@@ -478,8 +478,8 @@ fn check_tells_problems_and_ends_with_2() {
 #[test]
 fn commands() {
     let command = |arguments: &str| try_read(arguments, &[], "").unwrap().command;
-    assert_eq!(command("doctor --json"), Command::Doctor { json: true });
-    assert_eq!(command("doctor"), Command::Doctor { json: false });
+    assert_eq!(command("doctor --json"), Command::Doctor { json: true, pids: vec![] });
+    assert_eq!(command("doctor --pid 7,9"), Command::Doctor { json: false, pids: vec![7, 9] });
     assert!(matches!(command("record /tmp/x --pid 1"), Command::Record { file, config }
         if file == Path::new("/tmp/x") && config.selection.pids == [1]));
     assert!(matches!(command("--print none replay x"), Command::Replay { file, config }

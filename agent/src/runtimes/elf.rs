@@ -186,7 +186,7 @@ impl ElfFile {
     /// Where the names lie in a table of names, sorted, each with its number. Linkers let a name be the end of a longer one.
     fn places(&self, strings: &Section, names: &[&str]) -> Result<Vec<(u64, usize)>, ElfError> {
         let ended: Vec<Vec<u8>> = names.iter().map(|name| [name.as_bytes(), b"\0"].concat()).collect();
-        let finders: Vec<memmem::Finder<'_>> = ended.iter().map(|name| memmem::Finder::new(name)).collect();
+        let finders: Vec<memmem::Finder<'_>> = ended.iter().map(memmem::Finder::new).collect();
         let longest = ended.iter().map(Vec::len).max().unwrap_or(0);
         let mut places = Vec::new();
         self.windows(strings.offset, strings.size, 1, longest, |at, window| {

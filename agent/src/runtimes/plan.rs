@@ -20,7 +20,7 @@ pub struct Plan {
 }
 
 /// A library in it.
-#[derive(Clone, Debug, serde::Serialize)]
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
 pub struct LibraryPlan {
     pub library: String,
     pub title: String,
@@ -146,7 +146,10 @@ impl<'a> Found<'a> {
             }
             let probe = match self.shared(library, function)? {
                 // The wrapper that names the pair brings the probe; the other one is left out.
-                Some(Shared::Here(inner)) => self.call(function, inner, Length::FourthArgument)?,
+                Some(Shared::Here(inner)) => {
+                    let probe = self.call(function, inner, Length::FourthArgument)?;
+                    Probe { symbol: format!("{}'s callee", function.symbol), ..probe }
+                }
                 Some(Shared::Elsewhere) => continue,
                 None => self.call(function, symbol, function.length)?,
             };

@@ -327,3 +327,13 @@ impl<'a> Worker<'a> {
         Some(Found { tgid, name: name.to_owned(), file, only: None, libraries: plan.libraries, unreadable })
     }
 }
+
+/// Everything that is found in one process, what is probed for it alone included.
+#[must_use]
+pub fn look_into(tgid: u32) -> Vec<Found> {
+    let catalogue = Catalogue::new();
+    let mut worker = Worker::new(&catalogue);
+    let mut found = worker.process(tgid);
+    found.extend(worker.carrier(tgid));
+    found
+}

@@ -13,9 +13,11 @@ def connect(port, context):
 def main():
     servers = [common.Server(), common.Server()]
     context = common.client_context()
-    connections = [connect(server.port, context) for server in servers]
+    connections = []
 
     def work(round):
+        if not connections:
+            connections.extend(connect(server.port, context) for server in servers)
         paths = []
         for index in range(3):
             own = [f"/interleaved/{round}/{index}/{name}" for name in ("left", "right")]
