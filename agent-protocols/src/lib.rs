@@ -17,6 +17,7 @@ pub mod http1;
 mod message;
 mod piece;
 mod registry;
+pub mod tls;
 
 pub use message::{BodyEnd, Broken, Message, Part, Problem, Request, Response};
 pub use piece::{Direction, End, StreamPiece};

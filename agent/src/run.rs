@@ -12,7 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use agent_common::records::{OPENED_TLS, ProcessChange, ProcessRecord};
+use agent_common::records::{ProcessChange, ProcessRecord};
 use log::{debug, info, warn};
 
 use crate::{
@@ -104,7 +104,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
         ring_bytes: config.ring_bytes,
         judge_every_exec: judge.looks_at_programs(),
         ports: judge.ports().collect(),
-        reads_tls: true,
+        reads_tls: config.reads_tls,
     };
     let mut capture = Capture::start(&options)?;
     tell_backend(&capture, &ledger);
@@ -114,10 +114,12 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let enrich = Enrich::new(config, LiveFacts);
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
-    let probing = Probing::start().map_err(RunError::Thread)?;
+    let probing = if config.reads_tls { Some(Probing::start().map_err(RunError::Thread)?) } else { None };
     let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder, probing };
     watcher.begin(&capture)?;
-    watcher.probing.settle(&mut capture, &ledger);
+    if let Some(probing) = &mut watcher.probing {
+        probing.settle(&mut capture, &ledger);
+    }
     health.set_readiness(Readiness::Ready);
     let backend = capture.backend().name();
     info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
@@ -140,7 +142,8 @@ struct Watcher {
     pipeline: Pipeline,
     targets: Targets,
     recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
-    probing: Probing,
+    /// Absent where TLS is not read.
+    probing: Option<Probing>,
 }
 
 impl Watcher {
@@ -167,10 +170,8 @@ impl Watcher {
                 None
             }
             KernelEvent::Opened(record) => {
-                if record.flags & OPENED_TLS == 0 {
-                    self.probing.search().handle_speaking(record.tgid);
-                } else if record.family == 0 {
-                    self.probing.search().handle_carrier(record.tgid);
+                if let Some(probing) = &mut self.probing {
+                    probing.handle_opened(record);
                 }
                 Some(record.tgid)
             }
@@ -192,18 +193,27 @@ impl Watcher {
                 self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
                 let names = self.targets.names(tgid).cloned().unwrap_or_default();
                 self.pipeline.handle_process_seen(tgid, &names);
-                self.probing.search().handle_process(tgid);
+                if let Some(probing) = &mut self.probing {
+                    probing.search().handle_process(tgid);
+                }
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
-            Verdict::Gone { tgid } => self.probing.handle_exit(tgid),
+            Verdict::Gone { tgid } => {
+                if let Some(probing) = &mut self.probing {
+                    probing.handle_exit(tgid);
+                }
+            }
         }
     }
 
     /// A process that is watched listens, or has mapped code: what it speaks with may be there now.
     fn search_again(&mut self, record: &ProcessRecord) {
         let has_loaded = [ProcessChange::Listened, ProcessChange::Mapped].map(|change| change as u32);
-        if has_loaded.contains(&record.change) && self.targets.is_watched(record.tgid) {
-            self.probing.search().handle_process(record.tgid);
+        if has_loaded.contains(&record.change)
+            && self.targets.is_watched(record.tgid)
+            && let Some(probing) = &mut self.probing
+        {
+            probing.search().handle_process(record.tgid);
         }
     }
 
@@ -256,7 +266,9 @@ impl Rounds<'_> {
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
             watcher.pipeline.handle_time(now);
-            watcher.probing.advance(&mut self.capture, self.ledger);
+            if let Some(probing) = &mut watcher.probing {
+                probing.advance(&mut self.capture, self.ledger);
+            }
             while let Some(Uninteresting { connection, socket }) = watcher.pipeline.poll_uninteresting() {
                 self.capture.leave_alone(socket, connection);
             }

@@ -92,6 +92,18 @@ impl Told {
     }
 }
 
+impl Told {
+    /// The version is known from the handshake, which was seen on the socket.
+    #[track_caller]
+    fn assert_handshakes(&self) {
+        for kind in ["SERVER", "CLIENT"] {
+            for span in self.by_path(kind).values() {
+                assert_eq!(span.text("tls.protocol.version"), Some("1.3"), "{span:#?}");
+            }
+        }
+    }
+}
+
 fn python(workshop: &Workshop, script: &str, arguments: &[&str]) -> Result<Option<Program>> {
     program_of("python3", workshop, script, arguments)
 }
@@ -185,6 +197,7 @@ fn go_stripped_and_at_any_address() -> Result<()> {
         let told = watch(&mut program)?;
         told.assert_exact(&["SERVER", "CLIENT"]);
         told.assert_bound();
+        told.assert_handshakes();
     }
     Ok(())
 }
@@ -226,6 +239,7 @@ fn gnutls_is_read_in_wget() -> Result<()> {
     let told = Told { finished: onlooker.stop()?, paths };
     told.assert_exact(&["SERVER", "CLIENT"]);
     told.assert_bound();
+    told.assert_handshakes();
     Ok(())
 }
 

@@ -97,6 +97,18 @@ pub fn current(thread: Thread) -> Option<TlsCall> {
     (call.thread == key(thread)).then_some(call)
 }
 
+/// The thread's number may be another one's soon.
+#[inline(always)]
+pub fn forget(thread: Thread) {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: a map value.
+        let slot = unsafe { &mut *slot };
+        if slot.thread == key(thread) {
+            slot.thread = 0;
+        }
+    }
+}
+
 /// Only the first socket counts: later ones may be used by functions that the library calls back.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {

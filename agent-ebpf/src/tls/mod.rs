@@ -47,6 +47,14 @@ pub fn socket_sent(sk: u64, from: u64) {
     let _ = ciphertext::sent(sk, from);
 }
 
+/// A thread is gone, out of whatever call it was in.
+#[inline(always)]
+pub fn thread_gone(thread: Thread) {
+    if is_read() {
+        calls::forget(thread);
+    }
+}
+
 /// A socket is gone, and the session on it with it.
 #[inline(always)]
 pub fn socket_gone(sk: u64) {

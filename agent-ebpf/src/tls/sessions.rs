@@ -15,6 +15,8 @@ use crate::{
     connection,
     emit::{count, emit},
     entries::now,
+    fields::field,
+    socket::Socket,
 };
 
 #[map]
@@ -88,7 +90,7 @@ pub fn interrupt(key: &SessionKey) {
 pub fn bind(key: &SessionKey, session: *mut Session, sk: u64) {
     // SAFETY: a map value.
     let session = unsafe { &mut *session };
-    if sk == 0 || session.socket != 0 {
+    if sk == 0 || session.socket != 0 || !is_stream(sk) {
         return;
     }
     // A session that was freed unseen has left its socket to this one.
@@ -105,6 +107,13 @@ pub fn bind(key: &SessionKey, session: *mut Session, sk: u64) {
         return;
     }
     session.socket = sk;
+}
+
+/// TLS needs a stream; what a library's callback logs to by the way is none, most of the time.
+#[inline(always)]
+fn is_stream(sk: u64) -> bool {
+    let socket = field!(u64, sk, sock_socket);
+    socket.is_some_and(|socket| Socket { socket, sk }.followed_family().is_some())
 }
 
 /// The library frees a session.

@@ -76,6 +76,7 @@ fn with_nothing_given_the_defaults_hold() {
             },
             disabled: false,
             backend: BackendChoice::Auto,
+            reads_tls: true,
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),
             log: "info".to_owned(),
             shutdown_timeout: Duration::from_secs(10),
@@ -518,7 +519,7 @@ fn names_in_the_table_are_unique_and_complete() {
         assert!(!row.help.is_empty() && !row.help.ends_with('.'), "{}", row.environment);
         assert!(row.kind != Kind::Switch || row.default == Some("false") || row.environment.contains("TRACES"));
     }
-    let flags_and_files = ["config", "exe", "pid", "print", "backend", "admin", "log"];
+    let flags_and_files = ["config", "exe", "pid", "print", "backend", "admin", "log", "tls"];
     names.sort_unstable();
     let twice: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     assert!(twice.iter().all(|name| flags_and_files.contains(name)), "{twice:?}");

@@ -156,7 +156,7 @@ fn backend(kind: Backend) -> Finding {
         ring_bytes: TRIAL_RING_BYTES,
         judge_every_exec: false,
         ports: Vec::new(),
-        reads_tls: false,
+        reads_tls: true,
     };
     match Capture::start(&options) {
         Ok(_) => Finding::yes(BACKENDS, kind.name(), sees),

@@ -55,8 +55,19 @@ pub struct ConnectionFacts {
     pub network_namespace: u32,
     /// It is what TLS carries.
     pub is_tls: bool,
+    /// What the handshake before it said, where that was seen.
+    pub handshake: Option<Rc<Handshake>>,
     /// Bytes had passed before Onlooker saw it.
     pub joined_mid_stream: bool,
+}
+
+/// What a TLS handshake says in clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// As people write it: `1.3`.
+    pub version: Option<&'static str>,
+    /// The name that the client asked for.
+    pub server_name: Option<Box<str>>,
 }
 
 /// What stage `pair` tells stage `trace`. `Began` comes before `Ended` of the same id; requests of which the end is never

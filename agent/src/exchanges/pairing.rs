@@ -280,6 +280,7 @@ mod tests {
                 remote: Endpoint::Unix(2),
                 network_namespace: 0,
                 is_tls: false,
+                handshake: None,
                 joined_mid_stream: false,
             });
             let heard = Heard { connection, protocol: Protocol::Http1, role: Role::Server, what: what(mark) };

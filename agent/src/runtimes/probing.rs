@@ -6,7 +6,10 @@
 
 use std::{io, sync::Arc, time::Duration};
 
-use agent_common::plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told};
+use agent_common::{
+    plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told},
+    records::{OPENED_TLS, OpenedRecord},
+};
 use log::{debug, info, warn};
 use rustc_hash::FxHashMap;
 
@@ -51,6 +54,16 @@ impl Probing {
     /// To tell it of processes.
     pub const fn search(&mut self) -> &mut Search {
         &mut self.search
+    }
+
+    /// A connection was seen for the first time: by now its process may have loaded what it speaks with. Where it is what TLS
+    /// carries, on no socket that is known, the process carries its records there itself.
+    pub fn handle_opened(&mut self, record: &OpenedRecord) {
+        if record.flags & OPENED_TLS == 0 {
+            self.search.handle_speaking(record.tgid);
+        } else if record.family == 0 {
+            self.search.handle_carrier(record.tgid);
+        }
     }
 
     pub fn handle_exit(&mut self, tgid: u32) {

@@ -20,7 +20,7 @@ use super::{
     standing::{Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
-use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Outcome, Role};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Handshake, Outcome, Role};
 
 /// Bytes of one text; the rest is cut. Larger: a request line of 64 KiB is carried through every queue. Smaller: long
 /// queries that were legal to the server are cut.
@@ -81,6 +81,7 @@ pub fn describe(
         }
         Role::Client => list.full_url(&target, authority(&target, request), remote, is_tls),
     }
+    list.handshake(exchange.connection.handshake.as_deref());
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
     if request.ambiguous_length || response.is_some_and(|response| response.ambiguous_length) {
@@ -183,6 +184,18 @@ impl List {
     fn port(&mut self, key: &'static str, endpoint: Endpoint) {
         if let Endpoint::Internet(address) = endpoint {
             self.push(key, Value::Integer(address.port().into()));
+        }
+    }
+
+    /// What was agreed on before the first request.
+    fn handshake(&mut self, handshake: Option<&Handshake>) {
+        let Some(Handshake { version, server_name }) = handshake else { return };
+        if let Some(version) = version {
+            self.constant("tls.protocol.name", "tls");
+            self.constant("tls.protocol.version", version);
+        }
+        if let Some(name) = server_name {
+            self.owned("tls.client.server_name", name.to_string());
         }
     }
 

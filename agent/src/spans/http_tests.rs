@@ -58,6 +58,7 @@ fn described(case: &Case) -> String {
         remote: far,
         network_namespace: 1,
         is_tls: false,
+        handshake: None,
         joined_mid_stream: false,
     };
     let exchange = Exchange {
@@ -290,6 +291,7 @@ fn both_lengths_are_flagged() {
         remote: Endpoint::Unix(2),
         network_namespace: 1,
         is_tls: false,
+        handshake: None,
         joined_mid_stream: false,
     };
     let exchange = Exchange {

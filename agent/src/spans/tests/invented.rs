@@ -84,6 +84,7 @@ impl Told {
             remote,
             network_namespace: self.tgid,
             is_tls: false,
+            handshake: None,
             joined_mid_stream: false,
         };
         let headers: Vec<(Header, &[u8])> =
