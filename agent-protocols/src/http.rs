@@ -24,6 +24,10 @@ pub enum Header {
     XForwardedFor,
     XForwardedProto,
     Upgrade,
+    /// The pseudo-headers `:scheme` and `:protocol` of HTTP/2; its `:authority` is [`Header::Host`].
+    Scheme,
+    Protocol,
+    GrpcTimeout,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -38,14 +42,19 @@ pub struct HttpRequest {
     pub version: HttpVersion,
     /// Both Content-Length and Transfer-Encoding were sent: a sign of request smuggling (RFC 9112 section 6.3).
     pub ambiguous_length: bool,
+    /// It had fields that were named before the connection was seen: of what is absent (the method and the target are
+    /// empty then), nobody can say that it was not sent.
+    pub has_unknown_fields: bool,
     values: Values,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
     pub version: HttpVersion,
+    /// 0 where it is among the fields that are not known.
     pub status: u16,
     pub ambiguous_length: bool,
+    pub has_unknown_fields: bool,
     values: Values,
 }
 
@@ -62,7 +71,12 @@ impl HttpRequest {
         target: &'a [u8],
         headers: impl Iterator<Item = (Header, &'a [u8])> + Clone,
     ) -> Self {
-        Self { version, ambiguous_length: false, values: Values::new([method, target], headers) }
+        Self {
+            version,
+            ambiguous_length: false,
+            has_unknown_fields: false,
+            values: Values::new([method, target], headers),
+        }
     }
 
     #[must_use]
@@ -99,7 +113,7 @@ impl HttpResponse {
         status: u16,
         headers: impl Iterator<Item = (Header, &'a [u8])> + Clone,
     ) -> Self {
-        Self { version, status, ambiguous_length: false, values: Values::new([], headers) }
+        Self { version, status, ambiguous_length: false, has_unknown_fields: false, values: Values::new([], headers) }
     }
 
     pub fn headers(&self, name: Header) -> impl Iterator<Item = &[u8]> {

@@ -111,6 +111,7 @@ impl Told {
             partial: None,
             request_body_bytes: None,
             response_body_bytes: None,
+            rpc: None,
             first: self.moment(self.first, self.threads.0),
             response_first: self.answered.map(|time| self.moment(time, self.threads.1)),
             last: self.moment(self.last, self.threads.1),
