@@ -6,65 +6,16 @@
 //! loses the place, and with it what the table held, and the lane searches for the next frame.
 //! Does not: know what a stream is doing; hold DATA.
 
-use alloc::vec::Vec;
-
 use super::{
-    MAX_HEAD_BYTES,
+    blocks::Blocks,
+    event::Event,
     field_list::FieldList,
-    frame::{self, END_HEADERS, FrameHeader, HEADER_BYTES, Kind, PADDED},
-    hpack::Decoder,
+    frame::{self, FrameHeader, HEADER_BYTES, Kind, PADDED},
     place::Place,
     recognition::PREFACE,
     search::{Found, Search},
 };
 use crate::{message::Problem, piece::End};
-
-pub(super) enum Event<'a, M> {
-    /// A header block of this stream, or of the stream that was promised.
-    Block {
-        stream: u32,
-        is_promise: bool,
-        ends_stream: bool,
-        list: &'a FieldList,
-        begin: Place<M>,
-        end: Place<M>,
-    },
-    /// There was one, and it cannot be read.
-    BlockLost {
-        stream: u32,
-        ends_stream: bool,
-        end: Place<M>,
-    },
-    Data {
-        stream: u32,
-        bytes: &'a [u8],
-    },
-    /// DATA that is not known. `is_counted`: but its length is.
-    DataLost {
-        stream: u32,
-        length: u64,
-        is_counted: bool,
-    },
-    /// The last DATA frame is over.
-    StreamEnded {
-        stream: u32,
-        end: Place<M>,
-    },
-    Reset {
-        stream: u32,
-        code: Option<u32>,
-        end: Place<M>,
-    },
-    GoAway {
-        last_stream: u32,
-        end: Place<M>,
-    },
-    /// Frames were lost; nobody knows of which streams.
-    PlaceLost {
-        at: Place<M>,
-    },
-    Noticed(Problem),
-}
 
 /// What one peer has told the other of itself, as far as it says how to read the other.
 #[derive(Clone, Copy, Debug, Default)]
@@ -76,11 +27,7 @@ pub(super) struct Told {
 #[derive(Debug)]
 pub(super) struct Lane<M> {
     state: State<M>,
-    /// The frame with a header block that has begun.
-    payload: Vec<u8>,
-    /// The header block that CONTINUATION goes on with.
-    open_block: Option<OpenBlock<M>>,
-    decoder: Decoder,
+    blocks: Blocks<M>,
     most_payload_bytes: u32,
     told: Option<Told>,
     ended: Option<End>,
@@ -125,16 +72,6 @@ enum Inside {
     Nothing,
 }
 
-#[derive(Debug)]
-struct OpenBlock<M> {
-    stream: u32,
-    is_promise: bool,
-    ends_stream: bool,
-    begin: Place<M>,
-    bytes: Vec<u8>,
-    lost: Option<Problem>,
-}
-
 impl<M> State<M> {
     const NEXT: Self = Self::Header { bytes: [0; HEADER_BYTES], count: 0, begin: None };
 }
@@ -143,29 +80,21 @@ impl<M: Copy> Lane<M> {
     /// A direction from its first byte on. `has_preface`: it is the client's.
     pub(super) const fn new(has_preface: bool) -> Self {
         let state = if has_preface { State::Preface(0) } else { State::NEXT };
-        Self::with(state, frame::DEFAULT_PAYLOAD_BYTES, Decoder::new(false))
+        Self::with(state, frame::DEFAULT_PAYLOAD_BYTES, Blocks::new(false))
     }
 
     pub(super) fn joined_mid_stream() -> Self {
-        Self::with(State::Searching(Search::default()), frame::ANY_PAYLOAD_BYTES, Decoder::new(true))
+        // What the reader allows may have been told before.
+        Self::with(State::Searching(Search::default()), frame::ANY_PAYLOAD_BYTES, Blocks::new(true))
     }
 
-    const fn with(state: State<M>, most_payload_bytes: u32, decoder: Decoder) -> Self {
-        Self {
-            state,
-            payload: Vec::new(),
-            open_block: None,
-            decoder,
-            most_payload_bytes,
-            told: None,
-            ended: None,
-            searched: 0,
-        }
+    const fn with(state: State<M>, most_payload_bytes: u32, blocks: Blocks<M>) -> Self {
+        Self { state, blocks, most_payload_bytes, told: None, ended: None, searched: 0 }
     }
 
     /// The peer that reads this direction has told what it allows. What it allowed before is still on its way.
     pub(super) fn allow(&mut self, told: Told) {
-        self.decoder.allow(told.table_bytes);
+        self.blocks.allow(told.table_bytes);
         self.most_payload_bytes = self.most_payload_bytes.max(told.payload_bytes);
     }
 
@@ -250,25 +179,15 @@ impl<M: Copy> Lane<M> {
             tell(Event::Noticed(Problem::MalformedFrame));
             return self.lose_place(here, tell);
         }
-        let continues = |open: &OpenBlock<M>| header.kind == Kind::Continuation && open.stream == header.stream;
-        if let Some(open) = self.open_block.take_if(|open| !continues(open)) {
-            // Nothing may come between the parts of a block (RFC 9113 section 6.10).
-            self.lose_block(open.stream, open.ends_stream, Problem::MalformedHead, here, tell);
-        }
+        let has_block = self.blocks.begin_frame(&header, here, tell);
         let words = |length| Inside::Words { bytes: [0; 8], count: 0, length };
         let inside = match header.kind {
             Kind::Data => Inside::Data((!header.has(PADDED)).then_some(header.length)),
-            Kind::Headers | Kind::PushPromise => Inside::Block,
-            Kind::Continuation if self.open_block.is_some() => Inside::Block,
-            Kind::Continuation => {
-                // The end of a block of which the beginning was not seen.
-                self.decoder.distrust();
-                Inside::Nothing
-            }
             Kind::Reset => words(4),
             Kind::Settings => words(6),
             Kind::GoAway => words(8),
-            Kind::Priority | Kind::Ping | Kind::WindowUpdate | Kind::Other => Inside::Nothing,
+            _ if has_block => Inside::Block,
+            _ => Inside::Nothing,
         };
         let frame = Frame { header, begin, left: header.length, inside };
         match header.length {
@@ -314,29 +233,21 @@ impl<M: Copy> Lane<M> {
                 }
             }
             Inside::Block if is_whole => {}
-            Inside::Block => gather(&mut self.payload, &mut self.open_block, frame, bytes),
+            Inside::Block => self.blocks.gather(&frame.header, bytes),
             Inside::Nothing => {}
         }
         if frame.left == 0 {
             let frame = *frame;
-            let end = here.after(bytes.len());
-            if is_whole {
-                self.end_frame(frame, Some(bytes), end, list, tell);
-            } else {
-                let payload = core::mem::take(&mut self.payload);
-                // A gap in it, or a size beyond measure: it was not gathered.
-                let is_there = payload.len() == frame.header.length as usize;
-                self.end_frame(frame, is_there.then_some(&payload), end, list, tell);
-            }
+            self.end_frame(frame, is_whole.then_some(bytes), here.after(bytes.len()), list, tell);
         }
         bytes.len()
     }
 
-    /// `payload`: of a frame with a header block, if nothing of it is missing.
+    /// `whole`: its payload, where it lay in one piece.
     fn end_frame(
         &mut self,
         frame: Frame<M>,
-        payload: Option<&[u8]>,
+        whole: Option<&[u8]>,
         end: Place<M>,
         list: &mut FieldList,
         tell: &mut impl FnMut(Event<'_, M>),
@@ -353,86 +264,9 @@ impl<M: Copy> Lane<M> {
                 let last_stream = u32::from_be_bytes([a, b, c, d]) & frame::STREAM_BITS;
                 tell(Event::GoAway { last_stream, end });
             }
-            Inside::Block => self.end_block_frame(frame, payload, end, list, tell),
+            Inside::Block => self.blocks.end_frame(&frame.header, whole, (frame.begin, end), list, tell),
             Inside::Data(_) | Inside::Words { .. } | Inside::Nothing => {}
         }
-    }
-
-    fn end_block_frame(
-        &mut self,
-        frame: Frame<M>,
-        payload: Option<&[u8]>,
-        end: Place<M>,
-        list: &mut FieldList,
-        tell: &mut impl FnMut(Event<'_, M>),
-    ) {
-        let header = frame.header;
-        let is_over = header.has(END_HEADERS);
-        let mut open = self.open_block.take().unwrap_or(OpenBlock {
-            stream: header.stream,
-            is_promise: header.kind == Kind::PushPromise,
-            ends_stream: header.ends_stream(),
-            begin: frame.begin,
-            bytes: Vec::new(),
-            lost: None,
-        });
-        let block = match (header.kind, payload) {
-            (_, None) => Err(open.lost.unwrap_or(Problem::HeadCutShort)),
-            (Kind::Continuation, Some(payload)) => Ok((open.stream, payload)),
-            (_, Some(payload)) => frame::block_of(&header, payload).ok_or(Problem::MalformedHead),
-        };
-        match block {
-            Ok((stream, block)) => {
-                open.stream = stream;
-                if is_over && open.bytes.is_empty() {
-                    return self.end_block(open, block, end, list, tell);
-                }
-                if open.bytes.len() + block.len() > MAX_HEAD_BYTES {
-                    open.lost = Some(Problem::HeadTooLarge);
-                }
-                if open.lost.is_none() {
-                    open.bytes.extend_from_slice(block);
-                }
-            }
-            Err(problem) => open.lost = Some(problem),
-        }
-        if is_over {
-            let bytes = core::mem::take(&mut open.bytes);
-            self.end_block(open, &bytes, end, list, tell);
-        } else {
-            self.open_block = Some(open);
-        }
-    }
-
-    fn end_block(
-        &mut self,
-        block: OpenBlock<M>,
-        bytes: &[u8],
-        end: Place<M>,
-        list: &mut FieldList,
-        tell: &mut impl FnMut(Event<'_, M>),
-    ) {
-        let OpenBlock { stream, is_promise, ends_stream, begin, lost, .. } = block;
-        if let Some(problem) = lost {
-            return self.lose_block(stream, ends_stream, problem, end, tell);
-        }
-        match self.decoder.decode(bytes, list) {
-            Ok(()) => tell(Event::Block { stream, is_promise, ends_stream, list, begin, end }),
-            Err(_) => self.lose_block(stream, ends_stream, Problem::MalformedHead, end, tell),
-        }
-    }
-
-    fn lose_block(
-        &mut self,
-        stream: u32,
-        ends_stream: bool,
-        problem: Problem,
-        end: Place<M>,
-        tell: &mut impl FnMut(Event<'_, M>),
-    ) {
-        self.decoder.distrust();
-        tell(Event::Noticed(problem));
-        tell(Event::BlockLost { stream, ends_stream, end });
     }
 
     /// Bytes that were there and are not known; they begin at `from`.
@@ -451,7 +285,7 @@ impl<M: Copy> Lane<M> {
                     let lost = left.min(frame.left.into());
                     frame.left -= lost as u32;
                     left -= lost;
-                    self.payload.clear();
+                    self.blocks.skip();
                     self.skip_in_frame(lost as u32, tell);
                     if let State::Frame(frame) = self.state
                         && frame.left == 0
@@ -496,11 +330,7 @@ impl<M: Copy> Lane<M> {
 
     /// What follows may be any part of a frame.
     fn lose_place(&mut self, at: Place<M>, tell: &mut impl FnMut(Event<'_, M>)) {
-        if let Some(open) = self.open_block.take() {
-            self.lose_block(open.stream, false, Problem::HeadCutShort, at, tell);
-        }
-        self.payload = Vec::new();
-        self.decoder.distrust();
+        self.blocks.lose_place(at, tell);
         self.state = State::Searching(Search::default());
         tell(Event::PlaceLost { at });
     }
@@ -509,8 +339,7 @@ impl<M: Copy> Lane<M> {
     pub(super) fn end(&mut self, end: End) -> bool {
         self.ended = Some(end);
         let in_block = matches!(&self.state, State::Frame(frame) if matches!(frame.inside, Inside::Block));
-        self.payload = Vec::new();
-        self.open_block.take().is_some() || in_block
+        self.blocks.end() || in_block
     }
 
     pub(super) const fn ended(&self) -> Option<End> {
@@ -527,17 +356,7 @@ impl<M: Copy> Lane<M> {
             State::Searching(search) => search.held_bytes(),
             _ => 0,
         };
-        let block = self.open_block.as_ref().map_or(0, |open| open.bytes.capacity());
-        self.payload.capacity() + block + searching + self.decoder.memory()
-    }
-}
-
-/// Adds to the payload of a frame with a header block, unless the block is too large.
-fn gather<M>(payload: &mut Vec<u8>, open: &mut Option<OpenBlock<M>>, frame: &Frame<M>, bytes: &[u8]) {
-    let before = open.as_ref().map_or(0, |open| open.bytes.len());
-    let is_lost = open.as_ref().is_some_and(|open| open.lost.is_some());
-    if !is_lost && before + frame.header.length as usize <= MAX_HEAD_BYTES {
-        payload.extend_from_slice(bytes);
+        searching + self.blocks.memory()
     }
 }
 

@@ -9,6 +9,8 @@
 //!
 //! `lane` reads the frames of one direction, `hpack` their header blocks; `streams` says what they mean.
 
+mod blocks;
+mod event;
 mod field;
 mod field_list;
 mod frame;
@@ -131,7 +133,7 @@ impl<M: Copy> Parser<M> {
             return self.handle_end(side, end, from.mark);
         }
         let streams = &mut self.streams;
-        let mut tell = |event: lane::Event<'_, M>| streams.handle(side, event);
+        let mut tell = |event: event::Event<'_, M>| streams.handle(side, event);
         match piece {
             // Frames follow one another whoever's turn it is.
             StreamPiece::Turn | StreamPiece::End(_) => {}

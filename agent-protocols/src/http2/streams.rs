@@ -10,9 +10,9 @@ use alloc::{collections::VecDeque, vec::Vec};
 
 use super::{
     MAX_OUTSTANDING,
+    event::Event,
     field::Field,
     field_list::{FieldList, Kind},
-    lane::Event,
     place::Place,
     rpc,
     stream::{ResponseHead, Side, Stream},
