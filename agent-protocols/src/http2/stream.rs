@@ -126,6 +126,10 @@ impl<M: Copy> Stream<M> {
         }
     }
 
+    pub(super) const fn is_doubted(&self) -> bool {
+        self.request.may_have_ended || self.response.may_have_ended
+    }
+
     pub(super) fn note_status(&mut self, status: Option<u32>) {
         if let Some(rpc) = &mut self.rpc {
             rpc.status = rpc.status.or(status);

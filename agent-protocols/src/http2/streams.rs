@@ -218,14 +218,14 @@ impl<M: Copy> Streams<M> {
         let Some(index) = self.index(id) else { return };
         let stream = &mut self.open[index];
         stream.reassure(side);
+        if side == Side::Response && stream.response_head != ResponseHead::Told {
+            return self.break_stream(index, Broken::BytesLost, end);
+        }
         let half = stream.half(side);
         if core::mem::replace(&mut half.has_ended, true) {
             return;
         }
         let body = half.end();
-        if side == Side::Response && stream.response_head != ResponseHead::Told {
-            return self.break_stream(index, Broken::BytesLost, end);
-        }
         self.tell_end(index, side, body, end);
     }
 
@@ -244,12 +244,6 @@ impl<M: Copy> Streams<M> {
         let stream = &mut self.open[index];
         stream.reassure(Side::Request);
         stream.reassure(Side::Response);
-        if stream.response.has_ended {
-            // It was answered; the rest of the request is not wanted (RFC 9113 section 8.1), or will not come.
-            let end = stream.request.cut_short();
-            stream.request.has_ended = true;
-            return self.tell_end(index, Side::Request, end, place);
-        }
         let code = code.map_or(ErrorCode::Unknown, ErrorCode::from_number);
         self.break_stream(index, Broken::StreamReset(code), place);
     }
@@ -271,23 +265,27 @@ impl<M: Copy> Streams<M> {
 
     fn give_up_doubted(&mut self) {
         self.doubt_until = None;
-        let is_doubted = |stream: &Stream<M>| stream.request.may_have_ended || stream.response.may_have_ended;
-        while let Some(index) = self.open.iter().position(is_doubted) {
+        while let Some(index) = self.open.iter().position(Stream::is_doubted) {
             let Some(place) = self.open[index].lost_at else { return };
             self.break_stream(index, Broken::BytesLost, place);
         }
     }
 
     fn break_stream(&mut self, index: usize, broken: Broken, place: Place<M>) {
-        let stream = &self.open[index];
+        let stream = &mut self.open[index];
         let id = stream.id;
         // What ended it was lost before its connection ended.
-        let (broken, place) = match stream.lost_at {
-            Some(lost_at) if stream.request.may_have_ended || stream.response.may_have_ended => {
-                (Broken::BytesLost, lost_at)
-            }
-            _ => (broken, place),
+        let (broken, place) = match stream.lost_at.filter(|_| stream.is_doubted()) {
+            Some(lost_at) => (Broken::BytesLost, lost_at),
+            None => (broken, place),
         };
+        if stream.response.has_ended {
+            // It was answered; the rest of the request is not wanted (RFC 9113 section 8.1), or will not come.
+            stream.reassure(Side::Request);
+            stream.request.has_ended = true;
+            let end = stream.request.cut_short();
+            return self.tell_end(index, Side::Request, end, place);
+        }
         self.forget(index, place);
         self.tell(id, place, Part::Broken(broken));
     }

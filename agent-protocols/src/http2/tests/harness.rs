@@ -157,7 +157,7 @@ fn check_order(messages: &[Message<u64>], steps: &[Step]) {
             Part::RequestEnd(_) => ("request end", has("request")),
             Part::ResponseEnd(_) => ("response end", has("response")),
             Part::Rpc(_) => ("rpc", has("request") && !is_over),
-            Part::Broken(_) => ("broken", has("request")),
+            Part::Broken(_) => ("broken", has("request") && !has("response end")),
         };
         assert!(is_due && !has(name) && !is_over, "{messages:?}\nof {steps:?}");
         parts.push(name);
