@@ -48,8 +48,16 @@ pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
     recognition
 }
 
+impl Protocol {
+    /// Many exchanges are under way at once on one connection, so that its turns say nothing of their number.
+    #[must_use]
+    pub const fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2)
+    }
+}
+
 /// Whose is this piece, which lies anywhere in a connection that was joined? Only protocols are asked that can be joined
-/// at any place; the others begin at a turn.
+/// at any place; the others begin at a turn. `NeedMore` says that it is likely one of theirs: ask again with the next.
 #[must_use]
 pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
     http2::recognise_inside(direction, piece)

@@ -45,6 +45,10 @@ pub const MAX_HEAD_BYTES: usize = 68 * 1024;
 /// Smaller: clients with more requests under way at once lose those beyond (servers commonly allow 100 to 250).
 pub const MAX_OUTSTANDING: usize = 1024;
 
+/// What two tables of the usual size and a few streams take up. Larger: memory that no account shows. Smaller: thousands
+/// of quiet connections use up what is meant for large heads.
+const OWN_BYTES: usize = 16 * 1024;
+
 /// Bytes without one frame after which a connection that was joined is none of HTTP/2. Larger: one that was taken for it
 /// wrongly is read for longer. Smaller: one that was joined within a large body is given up.
 const SEARCHED_TO_GIVE_UP: u64 = 4 * 1024 * 1024;
@@ -113,11 +117,12 @@ impl<M: Copy> Parser<M> {
         !self.streams.has_told() && requests.searched() + responses.searched() > SEARCHED_TO_GIVE_UP
     }
 
-    /// Bytes of blocks that are not whole, of the two tables, and of the open streams.
+    /// Bytes that are held beyond what any connection may: blocks that are not whole, large tables, many open streams.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
         let Lanes { requests, responses, list } = &*self.lanes;
-        requests.held_bytes() + responses.held_bytes() + list.memory() + self.streams.memory()
+        let held = requests.held_bytes() + responses.held_bytes() + list.memory() + self.streams.memory();
+        held.saturating_sub(OWN_BYTES)
     }
 
     fn handle_from(&mut self, direction: Direction, piece: StreamPiece<'_>, from: Place<M>) {

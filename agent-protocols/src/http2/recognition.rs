@@ -45,7 +45,7 @@ pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
     }
 }
 
-/// Whether a piece from the midst of a connection holds a head.
+/// Whether a piece from the midst of a connection holds a head. Frames without one are no decision yet.
 #[must_use]
 pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
     let found = |requests| Recognition::Found { protocol: Protocol::Http2, requests };
@@ -64,5 +64,5 @@ pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
         }
         rest = &rest[end..];
     }
-    Recognition::NotMine
+    Recognition::NeedMore
 }

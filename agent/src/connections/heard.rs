@@ -69,7 +69,11 @@ impl Outputs {
         }
     }
 
+    /// Half-turns that were lost are requests that were, unless many requests share one.
     pub fn count_lost(&self, protocol: Option<Protocol>, requests: u32) {
+        if protocol.is_some_and(Protocol::is_multiplexed) {
+            return;
+        }
         let known = protocol.and_then(|protocol| Protocol::ALL.iter().position(|known| *known == protocol));
         known.map_or(self.records_lost_unknown, |index| self.records_lost[index]).add(requests.into());
     }

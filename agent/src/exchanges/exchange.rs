@@ -67,6 +67,7 @@ pub enum ExchangeEvent {
 #[derive(Debug)]
 pub struct Began {
     pub id: ExchangeId,
+    pub protocol: Protocol,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
     pub request: Rc<Request>,

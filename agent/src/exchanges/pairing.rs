@@ -146,6 +146,7 @@ impl Exchanges {
         self.next_id += 1;
         self.events.push_back(ExchangeEvent::Began(Began {
             id,
+            protocol,
             role,
             connection: Rc::clone(&connection),
             request: Rc::clone(&request),

@@ -25,7 +25,7 @@ use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
 const TEXT_BYTES: usize = 8 * 1024;
 
 /// Attributes of a usual span, so that their list grows once.
-const USUAL_ATTRIBUTES: usize = 18;
+pub(super) const USUAL_ATTRIBUTES: usize = 18;
 
 /// A span's part that depends on the protocol.
 #[derive(Debug)]
@@ -43,13 +43,15 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
             list.constant("http.request.method", method);
             method
         }
+        // It is not known, which is something else than a method that nobody knows.
+        None if request.method().is_empty() && request.has_unknown_fields => "HTTP",
         None => {
             list.constant("http.request.method", "_OTHER");
             list.text("http.request.method_original", request.method());
             "HTTP"
         }
     };
-    let target = Target::parse(request.method(), request.target());
+    let target = target_of(request);
     let authority = target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse));
     match exchange.role {
         Role::Server => {
@@ -58,7 +60,7 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
             list.client(request, exchange.connection.remote);
         }
         Role::Client => {
-            list.full_url(&target, authority, exchange.connection.remote);
+            list.full_url(&target, request, authority, exchange.connection.remote);
             list.end_point("server.address", "server.port", authority, exchange.connection.remote);
         }
     }
@@ -71,8 +73,28 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
     if request.ambiguous_length || response.is_some_and(|response| response.ambiguous_length) {
         list.push("onlooker.http.ambiguous_length", Value::Boolean(true));
     }
-    let status = list.outcome(exchange, response.map(|response| response.status));
+    let status = list.outcome(exchange, response.and_then(status_of));
     Description { name: Cow::Borrowed(name), attributes: list.0, status }
+}
+
+fn target_of(request: &HttpRequest) -> Target<'_> {
+    match request.target() {
+        [] if request.has_unknown_fields => Target::default(),
+        // An extended CONNECT (RFC 8441) has a path, as other requests.
+        path if request.header(Header::Protocol).is_some() => Target::parse(b"", path),
+        target => Target::parse(request.method(), target),
+    }
+}
+
+/// None where it is not known.
+pub(super) fn status_of(response: &HttpResponse) -> Option<u16> {
+    (response.status != 0).then_some(response.status)
+}
+
+/// HTTP/2 says it with every request; HTTP/1 only where the target is a URL.
+fn is_https(target: &Target, request: &HttpRequest) -> bool {
+    let is_url = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
+    is_url || request.header(Header::Scheme) == Some(b"https")
 }
 
 /// The methods of RFC 9110 and RFC 5789. Methods are case-sensitive: `get` is not one of them.
@@ -91,28 +113,32 @@ fn known_method(method: &[u8]) -> Option<&'static str> {
     })
 }
 
-struct List(Vec<Attribute>);
+/// A text of no more than [`TEXT_BYTES`]. Bytes that are not UTF-8 become replacement characters.
+pub(super) fn cut_text(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
+    String::from_utf8_lossy(cut).into_owned()
+}
+
+pub(super) struct List(pub(super) Vec<Attribute>);
 
 impl List {
-    fn push(&mut self, key: &'static str, value: Value) {
+    pub(super) fn push(&mut self, key: &'static str, value: Value) {
         self.0.push(Attribute { key, value });
     }
 
-    fn constant(&mut self, key: &'static str, text: &'static str) {
+    pub(super) fn constant(&mut self, key: &'static str, text: &'static str) {
         self.push(key, Value::Text(Cow::Borrowed(text)));
     }
 
-    fn owned(&mut self, key: &'static str, text: String) {
+    pub(super) fn owned(&mut self, key: &'static str, text: String) {
         self.push(key, Value::Text(Cow::Owned(text)));
     }
 
-    /// Bytes that are not UTF-8 become replacement characters.
-    fn text(&mut self, key: &'static str, bytes: &[u8]) {
-        let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
-        self.owned(key, String::from_utf8_lossy(cut).into_owned());
+    pub(super) fn text(&mut self, key: &'static str, bytes: &[u8]) {
+        self.owned(key, cut_text(bytes));
     }
 
-    fn size(&mut self, key: &'static str, bytes: Option<u64>) {
+    pub(super) fn size(&mut self, key: &'static str, bytes: Option<u64>) {
         if let Some(bytes) = bytes {
             self.push(key, Value::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
         }
@@ -133,16 +159,15 @@ impl List {
             self.text("url.query", query);
         }
         // The conventions ask for the scheme of the original client's request where a header tells it.
-        let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
-            None if is_https => self.constant("url.scheme", "https"),
+            None if is_https(target, request) => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
 
     /// The absolute URL; none for CONNECT, whose target is not a URL, and none where no host is known.
-    fn full_url(&mut self, target: &Target, authority: Option<Authority>, remote: Endpoint) {
+    fn full_url(&mut self, target: &Target, request: &HttpRequest, authority: Option<Authority>, remote: Endpoint) {
         let url = match (target.absolute, target.path, authority, remote) {
             (Some(absolute), ..) => absolute.to_vec(),
             (None, Some(path), authority, remote) => {
@@ -153,7 +178,8 @@ impl List {
                 };
                 let path = if path == b"*" { b"" } else { path };
                 let query = target.query.map_or([&b""[..], b""], |query| [b"?", query]);
-                [b"http://", host.as_ref(), path, query[0], query[1]].concat()
+                let scheme = if is_https(target, request) { &b"https://"[..] } else { b"http://" };
+                [scheme, host.as_ref(), path, query[0], query[1]].concat()
             }
             _ => return,
         };
@@ -161,7 +187,7 @@ impl List {
     }
 
     /// The name that the request used; the port that it named, else the connection's.
-    fn end_point(
+    pub(super) fn end_point(
         &mut self,
         key: &'static str,
         port_key: &'static str,
@@ -181,7 +207,7 @@ impl List {
 
     /// The client behind all proxies where a header tells it, as the conventions ask; its port only where it is the
     /// connection's own.
-    fn client(&mut self, request: &HttpRequest, remote: Endpoint) {
+    pub(super) fn client(&mut self, request: &HttpRequest, remote: Endpoint) {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
             let first = value.split(|byte| *byte == b',').next()?;
             let first = str::from_utf8(first.trim_ascii()).ok()?;
@@ -194,7 +220,7 @@ impl List {
         }
     }
 
-    fn network(&mut self, remote: Endpoint, version: HttpVersion) {
+    pub(super) fn network(&mut self, remote: Endpoint, version: HttpVersion) {
         match remote {
             Endpoint::Internet(_) => self.address("network.peer.address", "network.peer.port", remote),
             Endpoint::Unix(_) => self.constant("network.transport", "unix"),
@@ -209,7 +235,7 @@ impl List {
     }
 
     /// The status code, never a made-up one, and what went wrong.
-    fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
+    pub(super) fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
         if let Some(code) = code {
             self.push("http.response.status_code", Value::Integer(code.into()));
         }

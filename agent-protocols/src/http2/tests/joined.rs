@@ -96,6 +96,8 @@ fn a_piece_says_who_asks() {
         Some(Direction::Received)
     );
     assert_eq!(requests(&frame(6, 0, 0, &[0; 8])), None);
+    assert_eq!(recognise_inside(Direction::Received, &frame(6, 0, 0, &[0; 8])), Recognition::NeedMore);
+    assert_eq!(recognise_inside(Direction::Received, &[0; 20]), Recognition::NotMine);
     assert_eq!(requests(&data(1, "GET / HTTP/1.1\r\n\r\n", LAST)), None);
     assert_eq!(requests(&frame(HEADERS, HEAD | LAST, 1, b"\xc0\xbf")), None);
 }

@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod bounds;
+mod http2;
 mod kernel;
 mod losses;
 
