@@ -28,6 +28,7 @@ pub enum Header {
     Scheme,
     Protocol,
     GrpcTimeout,
+    GrpcStatus,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]

@@ -16,7 +16,6 @@ pub(super) enum Field {
     /// Of an extended CONNECT (RFC 8441).
     Protocol,
     Status,
-    GrpcStatus,
     Kept(Header),
     Other,
     /// It was named before the connection was seen, or in bytes that were lost.
@@ -32,7 +31,7 @@ impl Field {
             b":authority" => Self::Authority,
             b":protocol" => Self::Protocol,
             b":status" => Self::Status,
-            b"grpc-status" => Self::GrpcStatus,
+            b"grpc-status" => Self::Kept(Header::GrpcStatus),
             b"grpc-timeout" => Self::Kept(Header::GrpcTimeout),
             b"host" => Self::Kept(Header::Host),
             b"user-agent" => Self::Kept(Header::UserAgent),

@@ -64,5 +64,6 @@ pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
         }
         rest = &rest[end..];
     }
-    Recognition::NeedMore
+    // Frames up to the end of the piece are likely some; a frame and something else is likely none.
+    if rest.is_empty() { Recognition::NeedMore } else { Recognition::NotMine }
 }

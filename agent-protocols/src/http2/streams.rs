@@ -17,7 +17,10 @@ use super::{
     rpc,
     stream::{ResponseHead, Side, Stream},
 };
-use crate::message::{BodyEnd, Broken, ErrorCode, Message, Part, Problem};
+use crate::{
+    http::Header,
+    message::{BodyEnd, Broken, ErrorCode, Message, Part, Problem},
+};
 
 /// Requests that begin after a loss before those are given up that may have ended in it. Larger: a request whose end was
 /// lost gets its span later, or too many of them keep new ones from being followed. Smaller: a slow one that goes on
@@ -166,7 +169,7 @@ impl<M: Copy> Streams<M> {
             self.note(Problem::TooManyOutstanding);
             return false;
         }
-        let content_type = list.get(Field::Kept(crate::http::Header::ContentType));
+        let content_type = list.get(Field::Kept(Header::ContentType));
         let stream = Stream::new(id, content_type.is_some_and(rpc::is_walked));
         let index = self.open.partition_point(|open| open.id < id);
         self.open.insert(index, stream);
@@ -188,7 +191,7 @@ impl<M: Copy> Streams<M> {
         if is_informational {
             return;
         }
-        stream.note_status(list.number(Field::GrpcStatus));
+        stream.note_status(list.number(Field::Kept(Header::GrpcStatus)));
         let is_head = stream.response_head == ResponseHead::Due;
         if is_head && list.kind() == Kind::Trailers {
             stream.response_head = ResponseHead::Lost;

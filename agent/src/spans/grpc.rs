@@ -3,7 +3,8 @@
 //!
 //! In: an HTTP exchange. Out: the name, the attributes and the status of its span, if its request is a call of gRPC or
 //! gRPC-Web. What is not known is left out: a call that was reset has no status code, for none was on the wire.
-//! Does not: tell a deadline that ran out from a call that was cancelled: both are a reset. The deadline is told.
+//! Does not: know the status that gRPC-Web over HTTP/1 sends at the end of a body; nor tell a deadline that ran out
+//! from a call that was cancelled: both are a reset. The deadline is told.
 
 use std::borrow::Cow;
 
@@ -78,7 +79,9 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
     let rpc = exchange.rpc.unwrap_or_default();
     list.messages("onlooker.rpc.request.messages", "onlooker.rpc.request.bytes", rpc.requests);
     list.messages("onlooker.rpc.response.messages", "onlooker.rpc.response.bytes", rpc.responses);
-    let status = match rpc.status {
+    // Over HTTP/1 (gRPC-Web), the status of an answer without a message stands in its head.
+    let in_head = || str::from_utf8(response?.header(Header::GrpcStatus)?).ok()?.parse().ok();
+    let status = match rpc.status.or_else(in_head) {
         Some(code) => list.code(exchange, code),
         None => list.without_code(exchange, response.and_then(status_of)),
     };

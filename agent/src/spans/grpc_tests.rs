@@ -37,21 +37,18 @@ const fn call(role: Role, status: Option<u32>) -> Case {
     }
 }
 
-/// Name, status and attributes, one a line, in order; none where it is no call.
-fn described(case: &Case) -> Option<String> {
-    let request = HttpRequest::new(HttpVersion::Http2, b"POST", case.target, case.headers);
-    let response = case.http_status.map(|status| HttpResponse::new(HttpVersion::Http2, status, &[]));
+fn exchange(case: &Case, request: &HttpRequest, response: Option<&HttpResponse>) -> Exchange {
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (server, client) = (at("10.0.0.2:8080"), at("10.0.0.1:40000"));
     let (local, remote) = if case.role == Role::Server { (server, client) } else { (client, server) };
     let facts = ConnectionFacts { id: 1, socket: 1, local, remote, network_namespace: 1, joined_mid_stream: false };
-    let exchange = Exchange {
+    Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http2,
         role: case.role,
         connection: Rc::new(facts),
         request: Rc::new(Request::Http(request.clone())),
-        response: response.clone().map(|response| Box::new(Response::Http(response))),
+        response: response.cloned().map(|response| Box::new(Response::Http(response))),
         outcome: case.outcome,
         partial: case.partial,
         request_body_bytes: Some(25),
@@ -60,7 +57,14 @@ fn described(case: &Case) -> Option<String> {
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
-    };
+    }
+}
+
+/// Name, status and attributes, one a line, in order; none where it is no call.
+fn described(case: &Case) -> Option<String> {
+    let request = HttpRequest::new(HttpVersion::Http2, b"POST", case.target, case.headers);
+    let response = case.http_status.map(|status| HttpResponse::new(HttpVersion::Http2, status, &[]));
+    let exchange = exchange(case, &request, response.as_ref());
     let description = describe(&exchange, &request, response.as_ref())?;
     let lines = description.attributes.iter().map(|attribute| {
         let value = match &attribute.value {
@@ -142,6 +146,17 @@ fn what_is_not_known_is_left_out() {
     };
     let keys = ["rpc.method", "onlooker"];
     check(&unknown, &keys, &["grpc Unset", "onlooker.partial: joined_mid_stream"]);
+}
+
+#[test]
+fn a_status_in_the_head_is_one() {
+    let request = HttpRequest::new(HttpVersion::Http11, b"POST", b"/p.S/M", &[GRPC]);
+    let response = HttpResponse::new(HttpVersion::Http11, 200, &[(Header::GrpcStatus, b"7")]);
+    let mut exchange = exchange(&call(Role::Client, None), &request, Some(&response));
+    exchange.rpc = None;
+    let description = describe(&exchange, &request, Some(&response)).expect("a call");
+    let code = description.attributes.iter().find(|attribute| attribute.key == "rpc.response.status_code");
+    assert_eq!(code.map(|code| &code.value), Some(&Value::Text("PERMISSION_DENIED".into())));
 }
 
 #[test]

@@ -13,7 +13,7 @@ fn bytes(hex: &str) -> Vec<u8> {
 
 /// The fields that are kept of it, one after the other.
 fn text(list: &FieldList) -> String {
-    let fields = [Field::Method, Field::Scheme, Field::Path, Field::Authority, Field::Status, Field::GrpcStatus];
+    let fields = [Field::Method, Field::Scheme, Field::Path, Field::Authority, Field::Status];
     let known = fields.iter().filter_map(|field| list.get(*field));
     let mut words: Vec<String> = known.map(|value| String::from_utf8_lossy(value).into_owned()).collect();
     let crate::Request::Http(request) = *list.request();
