@@ -17,6 +17,14 @@ pub const PIECES_PER_CALL: usize = 64;
 /// fall back to the time of the call's return.
 pub const ENTRY_SLOTS: u32 = 4096;
 
+/// Threads whose call is remembered from its entry to its end; the `kprobe` backend only. Larger: kernel memory, 100 bytes
+/// each when in use. Smaller: what further threads do is not seen, and counted.
+pub const CALLS: u32 = 65_536;
+
+/// Threads that wait in a call when the functions' hooks are attached. Larger: kernel memory, 60 bytes each when in use.
+/// Smaller: what further threads were waiting for is missed.
+pub const EARLY_CALLS: u32 = 16_384;
+
 /// Connections followed at once. Larger: kernel memory, 200 bytes each when in use. Smaller: connections past it are
 /// not followed, and counted.
 pub const CONNECTIONS: u32 = 131_072;

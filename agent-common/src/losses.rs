@@ -16,15 +16,21 @@ pub enum Loss {
     ExchangesUnreported = 3,
     /// A 32-bit process called: its registers mean other things.
     CompatCall = 4,
+    /// A program was preempted, and the task that took its place on the processor needed the same memory.
+    ScratchTaken = 5,
+    /// The table of calls under way was full, so that a call's end could not be told.
+    CallTableFull = 6,
 }
 
 impl Loss {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 7] = [
         Self::RingFull,
         Self::ConnectionTableFull,
         Self::PayloadUnreadable,
         Self::ExchangesUnreported,
         Self::CompatCall,
+        Self::ScratchTaken,
+        Self::CallTableFull,
     ];
 
     /// The `reason` label.
@@ -36,6 +42,8 @@ impl Loss {
             Self::PayloadUnreadable => "payload_unreadable",
             Self::ExchangesUnreported => "exchanges_unreported",
             Self::CompatCall => "compat_call",
+            Self::ScratchTaken => "scratch_taken",
+            Self::CallTableFull => "call_table_full",
         }
     }
 }

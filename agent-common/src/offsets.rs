@@ -16,14 +16,27 @@ macro_rules! offsets {
             $($(#[$doc])* pub $field: u32,)*
             /// The value of a file's reference count that means one reference: 1, or 0 from Linux 6.13 on.
             pub file_single_reference: u32,
+            /// The values of `enum iter_type` for a single buffer of the process, which is new in Linux 6.0, and for a
+            /// vector of them.
+            pub iterates_buffer: u32,
+            pub iterates_vector: u32,
         }
 
         impl KernelOffsets {
-            pub const ABSENT: Self = Self { $($field: ABSENT,)* file_single_reference: 1 };
+            pub const ABSENT: Self =
+                Self { $($field: ABSENT,)* file_single_reference: 1, iterates_buffer: ABSENT, iterates_vector: ABSENT };
 
             /// Looks every field up: `find(structure, member)` answers with an offset in bytes.
             pub fn resolve(mut find: impl FnMut(&'static str, &'static str) -> Option<u32>) -> Self {
-                Self { $($field: find($structure, $member).unwrap_or(ABSENT),)* file_single_reference: 1 }
+                Self { $($field: find($structure, $member).unwrap_or(ABSENT),)* ..Self::ABSENT }
+            }
+
+            /// The same, as a kernel without the field `structure.member` has it.
+            pub fn without(mut self, field: &str) -> Self {
+                $(if field == concat!($structure, ".", $member) {
+                    self.$field = ABSENT;
+                })*
+                self
             }
 
             /// The fields that were not found, as `structure.member`.
@@ -52,6 +65,7 @@ offsets! {
     inode_number: "inode"."i_ino",
     socket_type: "socket"."type",
     socket_sk: "socket"."sk",
+    socket_file: "socket"."file",
     sock_family: "sock_common"."skc_family",
     sock_local_port: "sock_common"."skc_num",
     sock_remote_port: "sock_common"."skc_dport",
@@ -64,6 +78,7 @@ offsets! {
     sock_flags: "sock_common"."skc_flags",
     net_namespace: "net"."ns",
     namespace_number: "ns_common"."inum",
+    sock_socket: "sock"."sk_socket",
     sock_protocol: "sock"."sk_protocol",
     sock_shutdown: "sock"."sk_shutdown",
     sock_error: "sock"."sk_err",
@@ -74,4 +89,10 @@ offsets! {
     tcp_receive_next: "tcp_sock"."rcv_nxt",
     tcp_bytes_received: "tcp_sock"."bytes_received",
     unix_peer: "unix_sock"."peer",
+    message_iterator: "msghdr"."msg_iter",
+    iterator_type: "iov_iter"."iter_type",
+    iterator_offset: "iov_iter"."iov_offset",
+    iterator_buffer: "iov_iter"."ubuf",
+    /// `iov` before Linux 6.4.
+    iterator_vector: "iov_iter"."__iov",
 }

@@ -127,21 +127,25 @@ pub enum ProcessChange {
     Exited = 4,
 }
 
-/// What the kernel does with a process's calls; a byte per process id.
+/// What the kernel does with a process's calls; a byte per process id. Where it captures, the lowest bit is set: one test
+/// for the programs, which make it at every call of every process.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Watch {
     /// Not looked at. A listen on a selected port changes it.
     No = 0,
+    /// Judged and not wanted. A listen on a selected port or an exec is judged again; its exit is reported.
+    Refused = 2,
     /// Captured, and so are its children.
     Yes = 1,
     /// Captured until the daemon has judged it.
-    Undecided = 2,
-    /// Judged and not wanted. A listen on a selected port or an exec is judged again; its exit is reported.
-    Refused = 3,
+    Undecided = 3,
     /// Captured, and so are its children, through every exec: chosen by process id.
-    Always = 4,
+    Always = 5,
 }
+
+/// The bit of a `Watch` that means captured.
+pub const WATCH_CAPTURED: u8 = 1;
 
 /// What the kernel keeps of a connection, by the address of its socket.
 #[repr(C)]

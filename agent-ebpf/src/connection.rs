@@ -29,6 +29,16 @@ static CONNECTION_BY_SOCKET: HashMap<u64, Connection> = HashMap::with_max_entrie
 #[map]
 static CONNECTIONS_SEEN: PerCpuArray<u64> = PerCpuArray::with_max_entries(1, 0);
 
+/// Where a new connection is put together: too much for the stack, of which the verifier grants 512 bytes to all frames.
+#[repr(C)]
+struct New {
+    connection: Connection,
+    record: OpenedRecord,
+}
+
+#[map]
+static NEW: PerCpuArray<New> = PerCpuArray::with_max_entries(1, 0);
+
 /// Bits of a connection's number that hold the processor on which it was first seen.
 const PROCESSOR_BITS: u32 = 12;
 
@@ -37,48 +47,87 @@ pub fn get(sk: u64) -> Option<*mut Connection> {
     CONNECTION_BY_SOCKET.get_ptr_mut(&sk)
 }
 
-/// The connection of a socket on which `bytes` have just moved; entered into the table and reported at first sight.
+/// What is seen of a connection when a call has moved `bytes` on it.
+#[derive(Clone, Copy)]
+pub struct Sighting {
+    pub socket: Socket,
+    pub thread: Thread,
+    pub sent: bool,
+    pub bytes: u32,
+}
+
+/// What the table says of a socket.
+pub enum Known {
+    Followed(*mut Connection),
+    LeftAlone,
+    /// Not there, not reported, or to be compared with what was there.
+    Unsettled,
+}
+
+/// The connection of a socket on which bytes have just moved, by one look.
 #[inline(always)]
-pub fn follow(socket: Socket, thread: Thread, sent: bool, bytes: u32) -> Option<*mut Connection> {
-    if let Some(connection) = get(socket.sk) {
-        // SAFETY: a map value, which stays readable while the program runs.
-        let flags = unsafe { (*connection).flags };
-        let is_unix = flags & CONNECTION_UNIX != 0;
-        // SAFETY: as above.
-        if is_unix && unsafe { (*connection).inode } != socket.inode_number() {
-            // The socket that was here is gone, and nothing told so.
-            finish(connection, CLOSED_FINISHED);
-        } else if flags & CONNECTION_OVER != 0 {
-            return None;
-        } else if flags & CONNECTION_REPORTED != 0 {
-            return Some(connection);
-        } else {
-            let family = socket.followed_family()?;
-            report(connection, socket, family, thread, sent, bytes);
-            return Some(connection);
-        }
+pub fn find(sk: u64) -> Known {
+    let Some(connection) = get(sk) else { return Known::Unsettled };
+    // SAFETY: a map value, which stays readable while the program runs.
+    let flags = unsafe { (*connection).flags };
+    if flags & (CONNECTION_REPORTED | CONNECTION_OVER | CONNECTION_UNIX) == CONNECTION_REPORTED {
+        Known::Followed(connection)
+    } else if flags & (CONNECTION_OVER | CONNECTION_UNIX) == CONNECTION_OVER {
+        Known::LeftAlone
+    } else {
+        Known::Unsettled
     }
-    let family = socket.followed_family()?;
-    let is_unix = family == FAMILY_UNIX;
-    let new = Connection {
-        id: next_id()?,
-        inode: if is_unix { socket.inode_number() } else { 0 },
-        flags: if is_unix { CONNECTION_UNIX } else { 0 },
-        turn: 0,
-        reported_turn: 0,
-        budget: 0,
-        sent: 0,
-        received: 0,
-        sent_counted: sent_before_first_turn(socket.sk, is_unix, sent, bytes),
-        padding: 0,
+}
+
+/// The connection of an unsettled socket, entered into the table and reported where it has to be; if it is followed.
+#[inline(always)]
+pub fn meet(sighting: &Sighting) -> Option<()> {
+    let socket = sighting.socket;
+    let connection = match get(socket.sk) {
+        Some(connection) if !is_stale(connection, socket) => connection,
+        _ => enter(sighting)?,
     };
-    if CONNECTION_BY_SOCKET.insert(&socket.sk, &new, 0).is_err() {
+    // SAFETY: a map value.
+    let flags = unsafe { (*connection).flags };
+    if flags & CONNECTION_OVER != 0 {
+        return None;
+    }
+    if flags & CONNECTION_REPORTED == 0 {
+        report(connection, sighting);
+    }
+    Some(())
+}
+
+/// Whether this is what was known of an earlier unix socket at the same address, whose end nothing told.
+#[inline(always)]
+fn is_stale(connection: *mut Connection, socket: Socket) -> bool {
+    // SAFETY: a map value.
+    let (flags, inode) = unsafe { ((*connection).flags, (*connection).inode) };
+    if flags & CONNECTION_UNIX == 0 || inode == socket.inode_number() {
+        return false;
+    }
+    finish(connection, CLOSED_FINISHED);
+    true
+}
+
+#[inline(always)]
+fn enter(sighting: &Sighting) -> Option<*mut Connection> {
+    let Sighting { socket, sent, bytes, .. } = *sighting;
+    let is_unix = socket.followed_family()? == FAMILY_UNIX;
+    let new = NEW.get_ptr_mut(0)?;
+    // SAFETY: this processor's own entry, which nobody else uses while its scratch is taken.
+    let new = unsafe { &mut (*new).connection };
+    new.id = next_id()?;
+    new.inode = if is_unix { socket.inode_number() } else { 0 };
+    new.flags = if is_unix { CONNECTION_UNIX } else { 0 };
+    (new.turn, new.reported_turn, new.budget) = (0, 0, 0);
+    (new.sent, new.received, new.padding) = (0, 0, 0);
+    new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
+    if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
         return None;
     }
-    let connection = get(socket.sk)?;
-    report(connection, socket, family, thread, sent, bytes);
-    Some(connection)
+    get(socket.sk)
 }
 
 #[inline(always)]
@@ -91,27 +140,21 @@ fn next_id() -> Option<u64> {
     }
 }
 
-#[inline(always)]
-fn report(connection: *mut Connection, socket: Socket, family: u16, thread: Thread, sent: bool, bytes: u32) {
-    let mut record = OpenedRecord {
-        kind: RecordKind::Opened as u32,
-        tgid: thread.tgid,
-        // SAFETY: a map value.
-        connection: unsafe { (*connection).id },
-        // SAFETY: takes no argument.
-        time_ns: unsafe { bpf_ktime_get_ns() },
-        family: 0,
-        local_port: 0,
-        remote_port: 0,
-        flags: 0,
-        local_address: [0; 16],
-        remote_address: [0; 16],
-        socket: 0,
-        network_namespace: 0,
-        padding: 0,
-    };
-    socket::describe(socket, family, sent, bytes, &mut record);
-    if emit(&raw const record, size_of::<OpenedRecord>() as u64) {
+#[inline(never)]
+fn report(connection: *mut Connection, sighting: &Sighting) {
+    let Sighting { socket, thread, sent, bytes } = *sighting;
+    let (Some(new), Some(family)) = (NEW.get_ptr_mut(0), socket.followed_family()) else { return };
+    // SAFETY: as in `meet`.
+    let record = unsafe { &mut (*new).record };
+    // Field by field: a structure that is put together on the stack first is what there is no room for. `describe` writes the
+    // others.
+    record.kind = RecordKind::Opened as u32;
+    record.tgid = thread.tgid;
+    // SAFETY: a map value, and a helper without arguments.
+    (record.connection, record.time_ns) = unsafe { ((*connection).id, bpf_ktime_get_ns()) };
+    record.padding = 0;
+    socket::describe(socket, family, sent, bytes, record);
+    if emit(&raw const *record, size_of::<OpenedRecord>() as u64) {
         // SAFETY: a map value; the flag is set by the thread that moves bytes.
         unsafe { (*connection).flags |= CONNECTION_REPORTED }
     }
@@ -124,7 +167,7 @@ fn sent_before_first_turn(sk: u64, is_unix: bool, sent: bool, bytes: u32) -> u32
     if is_unix {
         return 0;
     }
-    let Some((sent_to, _)) = socket::tcp_positions(sk, sent) else { return 0 };
+    let Some((sent_to, _)) = socket::tcp_positions::<false>(sk, sent) else { return 0 };
     if sent {
         return sent_to.wrapping_sub(bytes);
     }

@@ -2,7 +2,7 @@
 //! Fields of kernel structures, read at offsets that the daemon took from this kernel's BTF.
 
 use agent_common::offsets::{ABSENT, KernelOffsets};
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel as read_kernel_bytes};
 
 /// Set by the daemon before loading; the verifier sees constants.
 #[unsafe(no_mangle)]
@@ -28,6 +28,15 @@ macro_rules! field {
 }
 pub(crate) use field;
 
+/// As `field!`, where the verifier may know the structure's type: see `read_or_load`.
+macro_rules! typed_field {
+    ($typed:expr, $kind:ty, $base:expr, $field:ident) => {
+        $crate::fields::offset!($field)
+            .and_then(|offset| $crate::fields::read_or_load::<{ $typed }, $kind>($base, offset))
+    };
+}
+pub(crate) use typed_field;
+
 #[inline(always)]
 pub fn kernel(pick: impl FnOnce(&'static KernelOffsets) -> &'static u32) -> u32 {
     // SAFETY: a reference into the static above; volatile, because the daemon replaces it at load.
@@ -43,6 +52,26 @@ pub fn present(offset: u32) -> Option<u32> {
 pub fn read<T>(base: u64, offset: u32) -> Option<T> {
     // SAFETY: the helper checks the address and fails on a bad one.
     unsafe { bpf_probe_read_kernel((base + u64::from(offset)) as *const T).ok() }
+}
+
+/// Copies a field to where it belongs, without a stop on the stack. Zeroes where it cannot be read.
+#[inline(always)]
+pub fn copy<T>(to: &mut T, base: u64, offset: u32) {
+    let from = (base + u64::from(offset)) as *const _;
+    // SAFETY: a place of that size; the helper checks the address, and clears the place where it fails.
+    unsafe { read_kernel_bytes((&raw mut *to).cast(), size_of::<T>() as u32, from) };
+}
+
+/// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type
+/// get pointers whose type the verifier knows, and it lets them be followed. A bad address then gives zero.
+#[inline(always)]
+pub fn read_or_load<const TYPED: bool, T>(base: u64, offset: u32) -> Option<T> {
+    if TYPED {
+        // SAFETY: the verifier checks that a field of this size lies there; the kernel handles the fault of a bad address.
+        Some(unsafe { ((base + u64::from(offset)) as *const T).read_volatile() })
+    } else {
+        read(base, offset)
+    }
 }
 
 #[inline(always)]

@@ -11,7 +11,9 @@
 mod bounds;
 mod connection;
 mod emit;
+mod entries;
 mod fields;
+mod iterator;
 mod probes;
 mod processes;
 mod registers;

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! Who is watched: a byte per process id, looked up before anything else is done.
 
-use agent_common::{limits::PROCESSES_PER_BLOCK, records::Watch};
+use agent_common::{
+    limits::PROCESSES_PER_BLOCK,
+    records::{WATCH_CAPTURED, Watch},
+};
 use aya_ebpf::{bindings::BPF_F_MMAPABLE, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
 
 const BLOCK: usize = PROCESSES_PER_BLOCK as usize;
@@ -47,5 +50,5 @@ pub fn set_watch(tgid: u32, watch: u8) {
 
 #[inline(always)]
 pub fn is_captured(watch: u8) -> bool {
-    watch == Watch::Yes as u8 || watch == Watch::Undecided as u8 || watch == Watch::Always as u8
+    watch & WATCH_CAPTURED != 0
 }

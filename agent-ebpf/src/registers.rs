@@ -4,45 +4,62 @@
 
 use aya_ebpf::helpers::bpf_probe_read_kernel;
 
-/// A system call's number and its first four arguments.
+/// A system call's number and its first three arguments.
 #[derive(Clone, Copy)]
 pub struct Call {
     pub number: u64,
-    pub arguments: [u64; 4],
+    pub arguments: [u64; 3],
+    registers: u64,
 }
 
 /// The code segment of 32-bit programs on x86-64 (`__USER32_CS`).
 #[cfg(bpf_target_arch = "x86_64")]
 const COMPAT_SEGMENT: u64 = 0x23;
 
+/// `struct pt_regs` of arch/x86/include/asm/ptrace.h: rdx, rsi, rdi, orig_rax, rip, cs lie side by side, the first at index
+/// 12; r10 is at index 7.
+#[cfg(bpf_target_arch = "x86_64")]
 impl Call {
-    /// `struct pt_regs` of arch/x86/include/asm/ptrace.h: r10, r9, r8, rax, rcx, rdx, rsi, rdi, orig_rax, rip, cs lie
-    /// side by side, the first at index 7.
-    #[cfg(bpf_target_arch = "x86_64")]
     #[inline(always)]
     pub fn read(registers: u64) -> Option<Self> {
         // SAFETY: the helper checks the address; the tracepoint passes the thread's own saved registers.
-        let saved: [u64; 11] = unsafe { bpf_probe_read_kernel((registers + 7 * 8) as *const [u64; 11]).ok()? };
-        if saved[10] == COMPAT_SEGMENT {
+        let saved: [u64; 6] = unsafe { bpf_probe_read_kernel((registers + 12 * 8) as *const [u64; 6]).ok()? };
+        if saved[5] == COMPAT_SEGMENT {
             crate::emit::count(agent_common::losses::Loss::CompatCall, 1);
             return None;
         }
-        Some(Self { number: saved[8], arguments: [saved[7], saved[6], saved[5], saved[0]] })
+        Some(Self { number: saved[3], arguments: [saved[2], saved[1], saved[0]], registers })
     }
 
-    /// `struct pt_regs` of arch/arm64/include/asm/ptrace.h: x0 holds the result by now, `orig_x0` the first argument.
-    #[cfg(bpf_target_arch = "aarch64")]
+    /// The fourth argument, which few calls have.
+    #[inline(always)]
+    pub fn fourth(&self) -> Option<u64> {
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel((self.registers + 7 * 8) as *const u64).ok() }
+    }
+}
+
+/// `struct pt_regs` of arch/arm64/include/asm/ptrace.h: x0 holds the result by now, `orig_x0` the first argument.
+#[cfg(bpf_target_arch = "aarch64")]
+impl Call {
     #[inline(always)]
     pub fn read(registers: u64) -> Option<Self> {
         // SAFETY: the helper checks the addresses; the tracepoint passes the thread's own saved registers.
         let (first, rest, number) = unsafe {
             (
                 bpf_probe_read_kernel((registers + 272) as *const u64).ok()?,
-                bpf_probe_read_kernel((registers + 8) as *const [u64; 3]).ok()?,
+                bpf_probe_read_kernel((registers + 8) as *const [u64; 2]).ok()?,
                 bpf_probe_read_kernel((registers + 280) as *const i32).ok()?,
             )
         };
-        Some(Self { number: number as u64, arguments: [first, rest[0], rest[1], rest[2]] })
+        Some(Self { number: number as u64, arguments: [first, rest[0], rest[1]], registers })
+    }
+
+    /// The fourth argument, which few calls have.
+    #[inline(always)]
+    pub fn fourth(&self) -> Option<u64> {
+        // SAFETY: as above.
+        unsafe { bpf_probe_read_kernel((self.registers + 24) as *const u64).ok() }
     }
 }
 

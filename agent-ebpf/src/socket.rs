@@ -2,9 +2,9 @@
 //! From a file descriptor of the current task to its socket, and what a socket is: task → files → file → socket → sock.
 
 use agent_common::records::{OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord};
-use aya_ebpf::helpers::bpf_get_current_task;
+use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_skc_to_tcp_sock};
 
-use crate::fields::{self, field, offset};
+use crate::fields::{self, field, offset, typed_field};
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_V4: u16 = 2;
@@ -26,7 +26,6 @@ const MODE_SOCKET: u16 = 0o140_000;
 /// Addresses of a socket's parts in the kernel.
 #[derive(Clone, Copy)]
 pub struct Socket {
-    pub file: u64,
     pub socket: u64,
     pub sk: u64,
 }
@@ -52,7 +51,7 @@ pub fn find(descriptor: u32) -> Option<Socket> {
     }
     let socket = field!(u64, file, file_private_data)?;
     let sk = field!(u64, socket, socket_sk)?;
-    (sk != 0).then_some(Socket { file, socket, sk })
+    (sk != 0).then_some(Socket { socket, sk })
 }
 
 impl Socket {
@@ -72,13 +71,17 @@ impl Socket {
 
     #[inline(always)]
     pub fn inode_number(self) -> u64 {
-        field!(u64, self.file, file_inode).and_then(|inode| field!(u64, inode, inode_number)).unwrap_or(0)
+        field!(u64, self.socket, socket_file)
+            .and_then(|file| field!(u64, file, file_inode))
+            .and_then(|inode| field!(u64, inode, inode_number))
+            .unwrap_or(0)
     }
 
     /// Whether this descriptor is the only reference to the file: closing it closes the socket.
     #[inline(always)]
     pub fn is_last_reference(self) -> bool {
-        field!(u64, self.file, file_references)
+        field!(u64, self.socket, socket_file)
+            .and_then(|file| field!(u64, file, file_references))
             .is_some_and(|count| count == u64::from(fields::kernel(|kernel| &kernel.file_single_reference)))
     }
 }
@@ -88,9 +91,11 @@ impl Socket {
 ///
 /// A FIN takes a sequence number as well: it is left out here, so that nothing seems to be missing behind the last byte.
 #[inline(always)]
-pub fn tcp_positions(sk: u64, sent: bool) -> Option<(u32, u32)> {
-    let (sent_to, received_to) = (field!(u32, sk, tcp_sent)?, field!(u32, sk, tcp_received)?);
-    let state = field!(u8, sk, sock_state)?;
+pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32)> {
+    let tcp = if TYPED { as_tcp(sk)? } else { sk };
+    let (sent_to, received_to) =
+        (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
+    let state = typed_field!(TYPED, u8, sk, sock_state)?;
     if state == STATE_ESTABLISHED {
         return Some((sent_to, received_to));
     }
@@ -100,6 +105,14 @@ pub fn tcp_positions(sk: u64, sent: bool) -> Option<(u32, u32)> {
     // Where a FIN has come, it is the last that was received: all is read when it is.
     let read_fin = has_received_fin(sk)? && received_to == field!(u32, sk, tcp_receive_next)?;
     Some((sent_to.wrapping_sub(u32::from(sent_fin)), received_to.wrapping_sub(u32::from(read_fin))))
+}
+
+/// The socket as what the verifier knows to be a TCP socket, if it is one.
+#[inline(always)]
+pub fn as_tcp(sk: u64) -> Option<u64> {
+    // SAFETY: the helper looks at the socket, whose type the verifier checks.
+    let tcp = unsafe { bpf_skc_to_tcp_sock(sk as *mut _) } as u64;
+    (tcp != 0).then_some(tcp)
 }
 
 #[inline(always)]
@@ -127,7 +140,7 @@ pub fn has_read_all(sk: u64, is_unix: bool) -> Option<bool> {
 /// one, so that a single byte before is not noticed.
 #[inline(always)]
 pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
-    let (sent_to, received_to) = tcp_positions(sk, sent)?;
+    let (sent_to, received_to) = tcp_positions::<false>(sk, sent)?;
     let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
     let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);
     let sent_before = sent_to.wrapping_sub(if sent { bytes } else { 0 }).wrapping_sub(sent_from) as i32;
@@ -145,31 +158,45 @@ pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
 /// Fills in the addresses of a connection's two ends.
 #[inline(always)]
 pub fn describe(socket: Socket, family: u16, sent: bool, bytes: u32, record: &mut OpenedRecord) {
-    let sk = socket.sk;
+    // Read again: what the helper gives is a number, and a pointer whose type the verifier knows cannot be masked.
+    let sk = field!(u64, socket.socket, socket_sk).unwrap_or(0);
     record.family = family;
     record.socket = fields::masked(sk);
     record.network_namespace = network_namespace(sk).unwrap_or(0);
     if family == FAMILY_UNIX {
-        write_address(&mut record.local_address, fields::masked(sk));
+        (record.local_port, record.remote_port, record.flags) = (0, 0, 0);
         let peer = field!(u64, sk, unix_peer).unwrap_or(0);
-        write_address(&mut record.remote_address, fields::masked(peer));
+        write_address(&mut record.local_address, fields::masked(sk), 0);
+        write_address(&mut record.remote_address, fields::masked(peer), 0);
         return;
     }
     record.local_port = field!(u16, sk, sock_local_port).unwrap_or(0);
     record.remote_port = u16::from_be(field!(u16, sk, sock_remote_port).unwrap_or(0));
     record.flags = tcp_bytes_before(sk, sent, bytes).unwrap_or(0);
     if family == FAMILY_V4 {
-        record.local_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_local_v4).unwrap_or([0; 4]));
-        record.remote_address[..4].copy_from_slice(&field!([u8; 4], sk, sock_remote_v4).unwrap_or([0; 4]));
+        let (local, remote) = (field!(u32, sk, sock_local_v4), field!(u32, sk, sock_remote_v4));
+        write_address(&mut record.local_address, u64::from(local.unwrap_or(0)), 0);
+        write_address(&mut record.remote_address, u64::from(remote.unwrap_or(0)), 0);
+        return;
+    }
+    if let (Some(local), Some(remote)) = (offset!(sock_local_v6), offset!(sock_remote_v6)) {
+        fields::copy(&mut record.local_address, sk, local);
+        fields::copy(&mut record.remote_address, sk, remote);
     } else {
-        record.local_address = field!([u8; 16], sk, sock_local_v6).unwrap_or([0; 16]);
-        record.remote_address = field!([u8; 16], sk, sock_remote_v6).unwrap_or([0; 16]);
+        write_address(&mut record.local_address, 0, 0);
+        write_address(&mut record.remote_address, 0, 0);
     }
 }
 
+/// Sixteen bytes as two numbers, in the machine's own order.
 #[inline(always)]
-fn write_address(to: &mut [u8; 16], address: u64) {
-    to[..8].copy_from_slice(&address.to_ne_bytes());
+fn write_address(to: &mut [u8; 16], low: u64, high: u64) {
+    let halves = (&raw mut *to).cast::<u64>();
+    // SAFETY: sixteen bytes; their place may be odd.
+    unsafe {
+        halves.write_unaligned(low);
+        halves.add(1).write_unaligned(high);
+    }
 }
 
 #[inline(always)]

@@ -11,7 +11,7 @@ use agent_common::{
 };
 use aya_ebpf::{
     helpers::{
-        bpf_probe_read_user,
+        bpf_probe_read_kernel, bpf_probe_read_user,
         generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
     },
     macros::map,
@@ -20,10 +20,11 @@ use aya_ebpf::{
 
 use crate::{
     bounds::{at_most, within},
-    connection,
+    connection::{self, Known, Sighting},
     emit::{count, emit},
-    processes::Thread,
-    socket,
+    entries::Duration,
+    processes::{self, Thread},
+    socket::{self, Socket},
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
@@ -32,18 +33,25 @@ const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 /// Where a record is put together.
 #[repr(C)]
 struct Scratch {
+    /// A program that can be preempted is at work on it.
+    is_taken: u64,
+    /// The socket, for functions that take plain numbers only: pointers whose type the verifier knows become numbers here.
+    found: Socket,
     gather: Gather,
     record: DataRecord,
     payload: [u8; SCRATCH_BYTES],
 }
 
-/// One per processor, by its number: a per-processor map allows no values of this size. System call programs run with
-/// preemption off and do not nest.
+/// One per processor, by its number: a per-processor map allows no values of this size. Programs of tracepoints and
+/// kprobes run with preemption off and do not nest; those of typed functions take it.
 #[map]
 static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// Most records that one call's payload can fill.
 const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTES + 1;
+
+/// Size of a `struct iovec`.
+pub const PIECE_BYTES: u64 = 16;
 
 /// Bytes at the end of a call that are copied even past the budget: the end of a chunked HTTP body is five bytes, with
 /// the line end before it seven.
@@ -56,7 +64,10 @@ pub enum Payload {
     /// An array of `struct iovec`.
     Vector {
         pieces: u64,
-        count: u64,
+        /// Bytes of the first piece that are not of this call.
+        skipped: u64,
+        /// The array lies in the kernel, which has copied it; the pieces lie in the process always.
+        is_copy: bool,
     },
     /// In the kernel, or nowhere: only its length is known.
     Unread,
@@ -70,45 +81,115 @@ pub struct Transfer {
     pub bytes: u32,
     /// Bytes that the same call moved after these.
     pub later: u32,
-    pub payload: Payload,
-    /// When it was entered, if it sent; when it returned, if it received.
-    pub time_ns: u64,
-    pub duration_ns: u32,
 }
 
-/// Reports what a call moved on the socket behind a descriptor.
-#[inline(never)]
-pub fn report(descriptor: u32, transfer: &Transfer) -> Option<()> {
-    let found = socket::find(descriptor)?;
-    let followed =
-        connection::follow(found, transfer.thread, transfer.sent, transfer.bytes.wrapping_add(transfer.later))?;
+/// What is only asked for where the connection is followed: when the call was, by `entries`, and where its bytes lie.
+#[derive(Clone, Copy)]
+pub struct Details {
+    pub took: Duration,
+    pub payload: Payload,
+}
+
+/// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type.
+#[inline(always)]
+pub fn report<const TYPED: bool>(
+    found: Socket,
+    transfer: &Transfer,
+    details: impl FnOnce() -> Option<Details>,
+) -> Option<()> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
     // SAFETY: a map value; this processor's own.
     let scratch = unsafe { &mut *scratch };
-    begin(scratch, followed, found.sk, *transfer)?;
-    match transfer.payload {
-        Payload::Buffer(base) => send_buffer(scratch, followed, base, transfer.bytes),
-        Payload::Vector { pieces, count } => {
-            send_vector(found.sk, pieces, count, u64::from(transfer.bytes));
+    if TYPED {
+        // These programs can be preempted, by a task that comes here as well.
+        if scratch.is_taken != 0 {
+            count(Loss::ScratchTaken, 1);
+            return None;
         }
-        Payload::Unread => send(scratch, followed, 0, transfer.bytes),
+        scratch.is_taken = 1;
+    }
+    let done = report_payload::<TYPED>(scratch, found, transfer, details);
+    if TYPED {
+        scratch.is_taken = 0;
+    }
+    done
+}
+
+#[inline(always)]
+fn report_payload<const TYPED: bool>(
+    scratch: &mut Scratch,
+    found: Socket,
+    transfer: &Transfer,
+    details: impl FnOnce() -> Option<Details>,
+) -> Option<()> {
+    // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
+    unsafe { (&raw mut scratch.found).write_volatile(found) }
+    let followed = match connection::find(found.sk) {
+        Known::Followed(connection) => connection,
+        Known::LeftAlone => return None,
+        Known::Unsettled => {
+            let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
+            if meet(bytes, u64::from(transfer.sent)) == 0 {
+                return None;
+            }
+            connection::get(found.sk)?
+        }
+    };
+    let Details { took, payload } = details()?;
+    begin::<TYPED>(scratch, followed, found.sk, *transfer, took)?;
+    let bytes = transfer.bytes;
+    match payload {
+        Payload::Buffer(base) if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
+            send_whole(scratch, followed, base, bytes);
+        }
+        Payload::Buffer(base) => {
+            send_buffer(base, u64::from(bytes));
+        }
+        Payload::Vector { pieces, skipped, is_copy } => {
+            send_vector(pieces, skipped, u64::from(bytes), u64::from(is_copy));
+        }
+        Payload::Unread => send(scratch, followed, 0, bytes),
     }
     Some(())
 }
 
+/// A connection that is not in the table, or with something to be looked at. 0 where it is not followed.
+///
+/// As all functions here with plain numbers as arguments: the verifier walks it once, and not once per way that leads
+/// here; and what is rare takes no stack from what is not.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    // SAFETY: a valid reference; volatile for the verifier's sake.
+    let socket = unsafe { (&raw const scratch.found).read_volatile() };
+    let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
+    u64::from(connection::meet(&sighting).is_some())
+}
+
+/// This processor's scratch, and the connection of the socket in it, where there is one.
+#[inline(always)]
+fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    let scratch = SCRATCH.get_ptr_mut(processor)?;
+    // SAFETY: a map value; this processor's own. Volatile for the verifier's sake.
+    let (scratch, sk) = unsafe { (&mut *scratch, (&raw const (*scratch).found.sk).read_volatile()) };
+    Some((scratch, connection::get(sk)))
+}
+
 /// Reports that what came in has ended, where a read of nothing says so.
 #[inline(always)]
-pub fn report_received_end(descriptor: u32, thread: Thread, time_ns: u64) -> Option<()> {
-    let found = socket::find(descriptor)?;
-    let followed = connection::get(found.sk)?;
+pub fn report_received_end(sk: u64, thread: Thread, time_ns: u64) -> Option<()> {
+    let followed = connection::get(sk)?;
     // SAFETY: a map value.
     let is_unix = unsafe { (*followed).flags } & CONNECTION_UNIX != 0;
-    if !socket::has_read_all(found.sk, is_unix)? {
+    if !socket::has_read_all(sk, is_unix)? {
         return None;
     }
-    report_end_of(found.sk, thread, false, time_ns)
+    report_end_of(sk, thread, false, time_ns)
 }
 
 /// Reports that a direction has ended in order.
@@ -126,7 +207,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         }
         current.flags |= CONNECTION_RECEIVED_END;
     }
-    let (position, other_position) = positions(current, sk, sent, 0, 0)?;
+    let (position, other_position) = positions::<false>(current, sk, sent, 0, 0)?;
     let record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,
@@ -147,7 +228,13 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
 
 /// Where bytes of a call began in their direction, and where the other direction stands.
 #[inline(always)]
-fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32, later: u32) -> Option<(u32, u32)> {
+fn positions<const TYPED: bool>(
+    current: &mut Connection,
+    sk: u64,
+    sent: bool,
+    bytes: u32,
+    later: u32,
+) -> Option<(u32, u32)> {
     let (sent_to, received_to) = if current.flags & CONNECTION_UNIX != 0 {
         if sent {
             current.sent = current.sent.wrapping_add(bytes);
@@ -156,17 +243,23 @@ fn positions(current: &mut Connection, sk: u64, sent: bool, bytes: u32, later: u
         }
         (current.sent, current.received)
     } else {
-        let (sent_to, received_to) = socket::tcp_positions(sk, sent)?;
+        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent)?;
         if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
     };
     Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })
 }
 
 #[inline(always)]
-fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Transfer) -> Option<()> {
+fn begin<const TYPED: bool>(
+    scratch: &mut Scratch,
+    followed: *mut Connection,
+    sk: u64,
+    transfer: Transfer,
+    took: Duration,
+) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
-    let (position, other_position) = positions(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
+    let (position, other_position) = positions::<TYPED>(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
     let sent_to = if transfer.sent { position.wrapping_add(transfer.bytes) } else { other_position };
     let turn = connection::turn(current, transfer.sent, sent_to);
     scratch.record = DataRecord {
@@ -175,8 +268,8 @@ fn begin(scratch: &mut Scratch, followed: *mut Connection, sk: u64, transfer: Tr
         tid: transfer.thread.tid,
         flags: if transfer.sent { DATA_SENT } else { 0 },
         connection: current.id,
-        time_ns: transfer.time_ns,
-        duration_ns: transfer.duration_ns,
+        time_ns: took.time_ns,
+        duration_ns: took.duration_ns,
         length: 0,
         captured: 0,
         position,
@@ -223,8 +316,35 @@ fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
     taken
 }
 
+/// Takes `wanted` bytes of the turn's budget, or none.
 #[inline(always)]
-fn send_buffer(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
+fn take_whole(followed: *mut Connection, wanted: u32) -> bool {
+    // SAFETY: a map value.
+    let budget = unsafe { (*followed).budget };
+    if wanted > budget {
+        return false;
+    }
+    // SAFETY: as above.
+    unsafe { (*followed).budget = budget - wanted }
+    true
+}
+
+/// One buffer, one record.
+#[inline(always)]
+fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
+    if copy(scratch, 0, base, bytes) {
+        send(scratch, followed, bytes, bytes);
+    } else {
+        send_unreadable(scratch, followed, bytes);
+    }
+}
+
+/// A buffer that takes several records, or more than the budget.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
+    let bytes = bytes as u32;
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
     let mut done = 0;
     for _ in 0..RECORDS_PER_CALL {
@@ -232,14 +352,16 @@ fn send_buffer(scratch: &mut Scratch, followed: *mut Connection, base: u64, byte
         if left == 0 {
             break;
         }
-        let piece = if left > RECORD_PAYLOAD_BYTES as u32 { RECORD_PAYLOAD_BYTES as u32 } else { left };
+        let piece = min(left, RECORD_PAYLOAD_BYTES as u32);
         if !copy(scratch, 0, base + u64::from(done), piece) {
-            return send_unreadable(scratch, followed, bytes - done);
+            send_unreadable(scratch, followed, bytes - done);
+            return 0;
         }
         send(scratch, followed, piece, piece);
         done += piece;
     }
     send_rest(scratch, followed, base + u64::from(done), bytes - done);
+    0
 }
 
 /// The part of a call past the budget: its length, and its last bytes.
@@ -273,6 +395,8 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
 struct Gather {
     /// Pieces begun.
     index: u64,
+    /// Bytes to leave out of the next piece.
+    skip: u64,
     /// What is left of the last one.
     base: u64,
     piece_left: u32,
@@ -297,27 +421,22 @@ macro_rules! gathered {
 
 /// Gathers the pieces of a vector into as few records as they fill.
 ///
-/// A function of its own with plain numbers as arguments: the verifier walks it once, and not once per way that leads
-/// here. `sk` is the socket, whose record has been begun in this processor's scratch.
+/// The record has been begun in this processor's scratch.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn send_vector(sk: u64, pieces: u64, count: u64, bytes: u64) -> u64 {
+extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
     let bytes = bytes as u32;
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    let (Some(scratch), Some(followed)) = (SCRATCH.get_ptr_mut(processor), connection::get(sk)) else { return 0 };
-    // SAFETY: a map value; this processor's own.
-    let scratch = unsafe { &mut *scratch };
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
     gathered!(scratch.index = 0);
     gathered!(scratch.base = 0);
     gathered!(scratch.piece_left = 0);
     gathered!(scratch.filled = 0);
     gathered!(scratch.done = 0);
+    gathered!(scratch.skip = skipped);
     // Each step ends a piece or fills a record.
     for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
-        if gathered!(scratch.done) >= affordable || gather_step(scratch, followed, pieces, count, affordable).is_none()
-        {
+        if gathered!(scratch.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
             break;
         }
     }
@@ -330,18 +449,25 @@ extern "C" fn send_vector(sk: u64, pieces: u64, count: u64, bytes: u64) -> u64 {
     0
 }
 
+/// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    u64::from(gather(scratch, followed, pieces, is_copy != 0, most as u32).is_some())
+}
+
 #[inline(always)]
-fn gather_step(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, count: u64, most: u32) -> Option<()> {
+fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
     if gathered!(scratch.piece_left) == 0 {
         let index = gathered!(scratch.index);
-        if index >= count {
-            return None;
-        }
-        // SAFETY: the helper checks the address in the process.
-        let piece = unsafe { bpf_probe_read_user((pieces + index * 16) as *const [u64; 2]).ok()? };
+        let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
+        let skipped = gathered!(scratch.skip);
+        let length = length.wrapping_sub(skipped);
         gathered!(scratch.index = index + 1);
-        gathered!(scratch.base = piece[0]);
-        gathered!(scratch.piece_left = if piece[1] > u64::from(most) { most } else { piece[1] as u32 });
+        gathered!(scratch.skip = 0);
+        gathered!(scratch.base = base + skipped);
+        gathered!(scratch.piece_left = if length > u64::from(most) { most } else { length as u32 });
     }
     let base = gathered!(scratch.base);
     let piece_left = gathered!(scratch.piece_left);
@@ -360,6 +486,14 @@ fn gather_step(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, co
         gathered!(scratch.filled = 0);
     }
     Some(())
+}
+
+/// A `struct iovec`: where it begins and how long it is.
+#[inline(always)]
+pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
+    let at = at as *const [u64; 2];
+    // SAFETY: the helpers check the address, in the kernel or in the process.
+    unsafe { if is_copy { bpf_probe_read_kernel(at).ok() } else { bpf_probe_read_user(at).ok() } }
 }
 
 #[inline(always)]

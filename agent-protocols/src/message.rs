@@ -24,13 +24,14 @@ pub struct Message<M> {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum Part {
-    RequestHead(Box<Request>),
+    RequestHead(Request),
     RequestEnd(BodyEnd),
     /// The final response; informational ones before it are not messages.
-    ResponseHead(Box<Response>),
+    ResponseHead(Response),
     ResponseEnd(BodyEnd),
     /// What the framing inside the bodies of a gRPC call and its trailers said. Comes right before the last part.
-    Rpc(Rpc),
+    /// Boxed, so that no other message carries its size.
+    Rpc(Box<Rpc>),
     /// The exchange is over without (the rest of) its response. Marked with the piece in which that was noticed.
     Broken(Broken),
 }
@@ -192,13 +193,13 @@ pub struct BodyEnd {
     pub bytes_lost: bool,
 }
 
-/// A request, by protocol.
+/// A request, by protocol; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     Http(HttpRequest),
 }
 
-/// A response, by protocol.
+/// A response, by protocol; cheap to clone.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Response {
     Http(HttpResponse),

@@ -118,6 +118,7 @@ fn server_span() -> Span {
         name: Cow::Borrowed("POST /api/orders/{id}"),
         start: WallTime(1_700_000_000_000_000_000),
         end: WallTime(1_700_000_000_184_200_000),
+        standing: None,
         attributes: vec![
             text("http.request.method", "POST"),
             text("url.path", "/api/orders/6a1f03c2"),

@@ -28,6 +28,8 @@ pub enum Family {
     SpansExported,
     ParentsAmbiguous,
     ProcessesWatched,
+    BackendsAttached,
+    BackendsRefused,
 }
 
 impl Family {
@@ -47,6 +49,8 @@ impl Family {
             Self::SpansExported => "onlooker_spans_exported_total",
             Self::ParentsAmbiguous => "onlooker_parents_ambiguous_total",
             Self::ProcessesWatched => "onlooker_processes_watched_total",
+            Self::BackendsAttached => "onlooker_backends_attached_total",
+            Self::BackendsRefused => "onlooker_backends_refused_total",
         }
     }
 
@@ -65,6 +69,8 @@ impl Family {
             Self::SpansExported => "Spans delivered.",
             Self::ParentsAmbiguous => "Spans without a parent because several requests qualified.",
             Self::ProcessesWatched => "Processes that were chosen to be watched.",
+            Self::BackendsAttached => "Capture backends that watch.",
+            Self::BackendsRefused => "Better capture backends that do not work on this machine.",
         }
     }
 }

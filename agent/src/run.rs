@@ -12,11 +12,13 @@ use std::{
     time::{Duration, Instant},
 };
 
-use log::{info, warn};
+use log::{debug, info, warn};
 
 use crate::{
     admin::{AdminError, Health, Readiness},
-    capture::{Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError},
+    capture::{
+        Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError, Refusal,
+    },
     config::{Config, Print},
     connections::Uninteresting,
     doctor,
@@ -102,6 +104,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
         ports: judge.ports().collect(),
     };
     let capture = Capture::start(&options)?;
+    tell_backend(&capture, &ledger);
     health.set_readiness(Readiness::Attached);
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
@@ -111,7 +114,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder };
     watcher.begin(&capture)?;
     health.set_readiness(Readiness::Ready);
-    info!("ready: {} processes watched by the {} backend", watcher.targets.watched(), capture.backend());
+    let backend = capture.backend().name();
+    info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
 
     let mut rounds =
         Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
@@ -235,6 +239,7 @@ impl Rounds<'_> {
             self.health.beat();
             if counted.elapsed() >= KERNEL_COUNTERS {
                 kernel_counters(&self.capture, self.ledger);
+                self.capture.end_early_calls();
                 counted = Instant::now();
             }
             if !is_told && began.elapsed() >= NOTHING_SEEN {
@@ -255,6 +260,17 @@ impl Rounds<'_> {
         while self.capture.read(ROUND_RECORDS, |bytes, event, control| watcher.handle(bytes, event, control)) > 0 {}
         Ok(())
     }
+}
+
+/// Which backend it is, and why none that would be better.
+fn tell_backend(capture: &Capture, ledger: &Ledger) {
+    for Refusal { backend, error } in capture.refusals() {
+        info!("the {} backend does not work here: {}", backend.name(), error.in_a_line());
+        debug!("{error}");
+        let labels = [("backend", backend.name()), ("reason", error.reason())];
+        ledger.counter(Family::BackendsRefused, &labels).increment();
+    }
+    ledger.counter(Family::BackendsAttached, &[("backend", capture.backend().name())]).increment();
 }
 
 fn kernel_counters(capture: &Capture, ledger: &Ledger) {

@@ -23,7 +23,7 @@ pub fn look(capture: &Capture, targets: &Targets, pipeline: &Pipeline, waited: D
         .collect();
     Situation {
         seconds_without_spans: waited.as_secs(),
-        backend: capture.backend().to_owned(),
+        backend: capture.backend().name().to_owned(),
         hooks_attached: capture.hooks(),
         shortcomings: vec!["io_uring, and payloads of sendfile and splice, are not seen by this backend".to_owned()],
         watched: watched.into_iter().filter(|candidate| !candidate.listens_on.is_empty()).map(listener).collect(),

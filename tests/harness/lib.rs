@@ -19,14 +19,17 @@ pub mod spans;
 
 pub use collector::Collector;
 pub use ledger::Ledger;
-pub use load::{Load, LoadReport};
+pub use load::{Load, LoadReport, raise_open_files};
 pub use onlooker::{Finished, Onlooker};
 pub use server::{Request, Server, ServerProcess};
 pub use spans::Span;
 
 /// How long a test waits for something that takes milliseconds. Longer hides nothing, it only fails later; shorter fails
 /// on a machine that is busy.
-pub const PATIENCE: Duration = Duration::from_secs(20);
+pub const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
+
+/// How many times longer than here something may take: an emulated processor is ten to thirty times slower.
+pub const SLOWNESS: u32 = if cfg!(feature = "vm") { 10 } else { 1 };
 
 /// Between two looks at something that tells nobody when it changes, such as another process's port.
 const PAUSE: Duration = Duration::from_millis(5);

@@ -236,6 +236,23 @@ fn response_length(received: &[u8]) -> Result<Option<(u16, usize)>> {
     Ok(Some((status, head + length)))
 }
 
+/// Lets this process, and what it starts, open as many files as the machine grants: thousands of connections have as many
+/// descriptors at each end.
+///
+/// # Errors
+/// Where the kernel refuses.
+pub fn raise_open_files() -> Result<()> {
+    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
+    // SAFETY: both calls read or write the one structure they are given, which lives on this stack.
+    let result = unsafe {
+        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
+        limit.rlim_cur = limit.rlim_max;
+        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
+    };
+    ensure!(result == 0, "the limit of open files stays where it is: {}", std::io::Error::last_os_error());
+    Ok(())
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

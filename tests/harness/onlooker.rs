@@ -47,7 +47,8 @@ pub fn binary() -> PathBuf {
     env::var_os("ONLOOKER_BINARY").map_or_else(built, PathBuf::from)
 }
 
-/// Runs this program, the binary or a copy of it, without what in this process's environment configures it.
+/// Runs this program, the binary or a copy of it, without what in this process's environment configures it; but for the
+/// backend, which is the test run's to choose.
 #[must_use]
 pub fn command(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
@@ -274,7 +275,7 @@ impl Drop for Onlooker {
 
 fn configures_onlooker(name: &OsString) -> bool {
     let name = name.to_string_lossy();
-    ["ONLOOKER_", "OTEL_", "BEYLA_"].iter().any(|prefix| name.starts_with(prefix))
+    name != "ONLOOKER_BACKEND" && ["ONLOOKER_", "OTEL_", "BEYLA_"].iter().any(|prefix| name.starts_with(prefix))
 }
 
 /// A GET over a connection of its own; as HTTP/1.0, so that the body comes in one piece.

@@ -74,7 +74,7 @@ fn in_two_messages(socket: &TcpStream, buffer: &mut [u8], head: usize, sends: bo
     let count = unsafe {
         match sends {
             true => libc::sendmmsg(fd, messages.as_mut_ptr(), 2, 0),
-            false => libc::recvmmsg(fd, messages.as_mut_ptr(), 2, libc::MSG_WAITALL, ptr::null_mut()),
+            false => libc::recvmmsg(fd, messages.as_mut_ptr(), 2, libc::MSG_WAITALL as _, ptr::null_mut()),
         }
     };
     assert_eq!(moved(count as isize)?, 2);

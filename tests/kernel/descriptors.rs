@@ -97,7 +97,7 @@ fn send_descriptor(over: &UnixStream, socket: &TcpStream) -> Result<()> {
         let first = libc::CMSG_FIRSTHDR(&message);
         (*first).cmsg_level = libc::SOL_SOCKET;
         (*first).cmsg_type = libc::SCM_RIGHTS;
-        (*first).cmsg_len = libc::CMSG_LEN(4) as usize;
+        (*first).cmsg_len = libc::CMSG_LEN(4) as _;
         libc::CMSG_DATA(first).cast::<i32>().write_unaligned(socket.as_raw_fd());
         moved(libc::sendmsg(over.as_raw_fd(), &message, 0))?;
     }

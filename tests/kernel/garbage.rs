@@ -116,6 +116,7 @@ fn an_answer_that_is_none() -> Result<()> {
 #[test]
 fn a_thousand_half_requests() -> Result<()> {
     const CONNECTIONS: usize = 1000;
+    onlooker_tests::raise_open_files()?;
     let stage = Stage::watch_self("/slow/")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
     let before = stage.onlooker.memory_bytes("VmRSS")?;

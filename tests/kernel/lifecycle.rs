@@ -15,19 +15,19 @@ use std::{
 
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{
-    Load, Onlooker, PATIENCE, ServerProcess,
+    Load, Onlooker, PATIENCE, SLOWNESS, ServerProcess,
     onlooker::{binary, command},
     poll_until, skip,
 };
 use serde_json::Value;
 
 use crate::{
-    Stage, alone,
+    PEER, Stage, alone,
     sockets::{exchange, get, read_whole, tcp_pair},
 };
 
 /// What kill and a new start may take together with being ready.
-const READY: Duration = Duration::from_secs(2);
+const READY: Duration = Duration::from_secs(2 * SLOWNESS as u64);
 
 #[test]
 fn signals_end_it_in_order() -> Result<()> {
@@ -185,12 +185,7 @@ fn missing_privileges_are_named() -> Result<()> {
     fs::set_permissions(folder.path(), fs::Permissions::from_mode(0o755))?;
     let program = folder.path().join("onlooker");
     fs::copy(binary(), &program)?;
-    let options = ["--reuid", "65534", "--regid", "65534", "--clear-groups", "--inh-caps=-all", "--bounding-set=-all"];
-    let run = command("setpriv").args(options).arg(&program).args(["--admin", "off"]).output();
-    let Ok(output) = run else {
-        skip("setpriv is not installed");
-        return Ok(());
-    };
+    let output = command(PEER).arg("unprivileged").arg(&program).args(["--admin", "off"]).output()?;
     assert_refused(&output, 3, &["CAP_BPF", "CAP_PERFMON"]);
     Ok(())
 }

@@ -22,6 +22,7 @@ mod losses;
 mod memory;
 mod oddities;
 mod processes;
+mod programs;
 mod sockets;
 mod watching;
 
@@ -66,6 +67,12 @@ impl Stage {
         Ok(Self { onlooker, prefix: self.prefix, _quiet: None })
     }
 
+    /// Whether the backend in use hooks system calls, and not the functions behind all of their entries.
+    fn hooks_system_calls(&self) -> Result<bool> {
+        let (_, metrics) = self.onlooker.get("/metrics")?;
+        Ok(metrics.contains("onlooker_backends_attached_total{backend=\"syscall\"} 1"))
+    }
+
     /// One path of this test.
     fn path(&self, rest: impl std::fmt::Display) -> String {
         format!("{}{rest}", self.prefix)
@@ -96,6 +103,10 @@ impl Stage {
             by_path
         };
         let (seen_servers, seen_clients) = (of_kind("SERVER"), of_kind("CLIENT"));
+        if seen_servers.len() + seen_clients.len() != count {
+            // What the ledger says of it is printed with the failure.
+            println!("{}", finished.stderr);
+        }
         assert_same("SERVER", &seen_servers, servers);
         assert_same("CLIENT", &seen_clients, clients);
         finished.ledger.assert_conserved("stdout");

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The other process of a kernel test: `serve ADDRESS`, `answer DESCRIPTOR COUNT`, `ask ADDRESS PATH` or `exec PROGRAM …`.
+//! The other process of a kernel test: `serve ADDRESS`, `answer DESCRIPTOR COUNT`, `ask ADDRESS PATH`, `exec PROGRAM …` or
+//! `unprivileged PROGRAM …`.
 //!
 //! In: what to do, as arguments. Out: for `serve` the address, for `ask` the response's status, a line each.
 
@@ -9,9 +10,10 @@ use std::{
     net::TcpStream,
     os::{fd::FromRawFd as _, unix::process::CommandExt as _},
     process::Command,
+    ptr,
 };
 
-use anyhow::{Context as _, Result, bail};
+use anyhow::{Context as _, Result, bail, ensure};
 use onlooker_tests::{Server, server};
 
 fn main() -> Result<()> {
@@ -37,8 +39,27 @@ fn main() -> Result<()> {
             writeln!(stdout(), "{}", response.split(' ').nth(1).context("no status")?)?;
         }
         ["exec", program, rest @ ..] => return Err(Command::new(program).args(rest).exec().into()),
+        ["unprivileged", program, rest @ ..] => {
+            drop_privileges()?;
+            return Err(Command::new(program).args(rest).exec().into());
+        }
         other => bail!("cannot do {other:?}"),
     }
+    Ok(())
+}
+
+/// Becomes a user who may do nothing: leaving user 0 clears the capabilities (capabilities(7)).
+fn drop_privileges() -> Result<()> {
+    const NOBODY: u32 = 65534;
+    // SAFETY: no groups, and otherwise plain numbers.
+    let results = unsafe {
+        [
+            libc::setgroups(0, ptr::null()),
+            libc::setresgid(NOBODY, NOBODY, NOBODY),
+            libc::setresuid(NOBODY, NOBODY, NOBODY),
+        ]
+    };
+    ensure!(results == [0; 3], "privileges cannot be dropped: {}", std::io::Error::last_os_error());
     Ok(())
 }
 

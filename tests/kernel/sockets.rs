@@ -53,7 +53,7 @@ impl Receive {
             Self::Recvmmsg => {
                 let mut message = mmsghdr { msg_hdr: header(&mut vector), msg_len: 0 };
                 // SAFETY: one message, whose pieces lie in `buffer`; no timeout.
-                let count = unsafe { libc::recvmmsg(fd, &mut message, 1, flags, ptr::null_mut()) };
+                let count = unsafe { libc::recvmmsg(fd, &mut message, 1, flags as _, ptr::null_mut()) };
                 if count < 0 { -1 } else { message.msg_len as isize }
             }
         };
@@ -80,7 +80,7 @@ impl Send {
             Self::Sendmmsg => {
                 let mut message = mmsghdr { msg_hdr: header(&mut vector), msg_len: 0 };
                 // SAFETY: one message, as for `sendmsg`.
-                let count = unsafe { libc::sendmmsg(fd, &mut message, 1, libc::MSG_NOSIGNAL) };
+                let count = unsafe { libc::sendmmsg(fd, &mut message, 1, libc::MSG_NOSIGNAL as _) };
                 if count < 0 { -1 } else { message.msg_len as isize }
             }
         };
@@ -111,7 +111,7 @@ pub fn header(vector: &mut [iovec]) -> msghdr {
     // SAFETY: all zeroes is a header without address, pieces and control data.
     let mut header: msghdr = unsafe { mem::zeroed() };
     header.msg_iov = vector.as_mut_ptr();
-    header.msg_iovlen = vector.len();
+    header.msg_iovlen = vector.len() as _;
     header
 }
 

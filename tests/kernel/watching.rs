@@ -97,11 +97,14 @@ fn a_process_by_its_id_and_its_children_through_exec() -> Result<()> {
     Ok(())
 }
 
+/// Processes, mounts and network of its own; as busybox spells it, too. The peer ends with its standard input.
+const UNSHARED: [&str; 5] = ["-p", "-m", "-n", "-f", "--mount-proc"];
+
 /// A server that lives where neither its process id nor its port nor its root are those of Onlooker.
 #[test]
 fn in_other_namespaces() -> Result<()> {
     let mut command = Command::new("unshare");
-    command.args(["--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc"]);
+    command.args(UNSHARED);
     let shell = "ip link set lo up && exec \"$0\" serve 127.0.0.1:18080";
     let mut served = match Served::run(command.args(["sh", "-c", shell, PEER])) {
         Ok(served) => served,
@@ -115,12 +118,12 @@ fn in_other_namespaces() -> Result<()> {
     for (index, path) in paths.iter().enumerate() {
         if index == 1 {
             let mut command = Command::new("unshare");
-            command.args(["--pid", "--mount", "--net", "--fork", "--kill-child", "--mount-proc"]);
+            command.args(UNSHARED);
             served = Served::run(command.args(["sh", "-c", shell, PEER]))?;
         }
         let server = child_of(served.pid())?;
         let asked = Command::new("nsenter")
-            .args(["--net", "--target", &server.to_string(), PEER, "ask", "127.0.0.1:18080", path])
+            .args(["-n", "-t", &server.to_string(), PEER, "ask", "127.0.0.1:18080", path])
             .output()?;
         assert_eq!(asked.stdout, b"200\n", "{}", String::from_utf8_lossy(&asked.stderr));
     }

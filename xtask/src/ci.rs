@@ -11,7 +11,7 @@ use crate::{
     bench, demo, fuzz, setup,
     steps::{run as run_step, say},
     tally::Tally,
-    test, tidy,
+    test, tidy, vm,
     workspace::{cargo, find_program, target},
 };
 
@@ -44,6 +44,8 @@ const CHECKS: &[Check] = &[
     Check { name: "fuzz", run: fuzz_targets },
     Check { name: "bench parse", run: || passed(bench::parse()) },
     Check { name: "demo", run: show },
+    Check { name: "other kernels", run: other_kernels },
+    Check { name: "bench cost", run: cost },
 ];
 
 pub fn run(tests: Tests) -> Result<()> {
@@ -115,6 +117,22 @@ fn deny() -> Result<Outcome> {
         return Ok(Outcome::Skipped("cargo-deny is not installed; tidy has checked the licences".into()));
     }
     passed(run_step(&mut cargo(["deny", "check", "bans", "licenses", "sources"])))
+}
+
+/// Every backend on every kernel of the list, with the tests that go through each part of the kernel programs.
+fn other_kernels() -> Result<Outcome> {
+    match vm::obstacle() {
+        Some(obstacle) => Ok(Outcome::Skipped(obstacle)),
+        None => Ok(Outcome::Tests(vm::run_core()?)),
+    }
+}
+
+/// Small requests on every backend, against what is committed: the figures are exact, so that growth is no accident.
+fn cost() -> Result<Outcome> {
+    match vm::obstacle() {
+        Some(obstacle) => Ok(Outcome::Skipped(obstacle)),
+        None => passed(bench::cost(&["--check"])),
+    }
 }
 
 /// The README's first command: it ends by itself, and shows traces.

@@ -19,6 +19,7 @@ mod steps;
 mod tally;
 mod test;
 mod tidy;
+mod vm;
 mod workspace;
 
 const USAGE: &str = "\
@@ -32,7 +33,13 @@ cargo xtask TASK
   tidy                the rules of the code that no compiler knows
   fuzz                the fuzz targets: the kept corpus, then a few seconds of new input
   bench parse         time and allocations of the parsers
+  bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
+  bench cost          instructions a request, exactly, in a guest whose clock counts them (--help)
+  vm [KERNEL…]        the kernel tests on other kernels and on every backend, in QEMU (--backend NAME, --test NAME;
+                      --update writes docs/KERNELS.md)
+  vm KERNEL -- PROGRAM ARGUMENTS…
+                      run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
@@ -58,8 +65,12 @@ fn run() -> Result<()> {
         ["ci", "--without-tests"] => ci::run(ci::Tests::AlreadyRun),
         ["fuzz"] => fuzz::run(),
         ["tidy"] => tidy::run(),
+        ["vm", kernel, "--", program, arguments @ ..] => vm::run_program(kernel, program, arguments),
+        ["vm", options @ ..] => vm::run(options),
         ["bench", "parse"] => bench::parse(),
+        ["bench", "replay"] => bench::replay(),
         ["bench", "load", options @ ..] => bench::load(options),
+        ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {

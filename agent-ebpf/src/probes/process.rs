@@ -8,12 +8,17 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
+use super::kprobes;
 use crate::{emit::emit, fields::field, processes};
 
 /// Not zero where the daemon has to see a program before it can say whether it is watched: what it does until then is
 /// captured. Zero where only a listen on a port can select.
 #[unsafe(no_mangle)]
 static JUDGE_EVERY_EXEC: u8 = 0;
+
+/// Not zero where calls under way are kept by thread.
+#[unsafe(no_mangle)]
+static KEEPS_CALLS: u8 = 0;
 
 /// `TP_PROTO(struct task_struct *parent, struct task_struct *child)`
 #[raw_tracepoint(tracepoint = "sched_process_fork")]
@@ -43,6 +48,10 @@ pub fn process_exec(_context: RawTracePointContext) -> i32 {
 /// `TP_PROTO(struct task_struct *p)`, from Linux 6.17 on with `bool group_dead`
 #[raw_tracepoint(tracepoint = "sched_process_exit")]
 pub fn process_exit(context: RawTracePointContext) -> i32 {
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    if unsafe { (&raw const KEEPS_CALLS).read_volatile() } != 0 {
+        kprobes::forget(processes::current().tid);
+    }
     let _ = exited(context.arg::<u64>(0));
     0
 }

@@ -1,40 +1,96 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Header fields: which are kept, and what they say about the body's length.
+//! Header fields: which are of interest, and what they say about the body's length.
 //!
-//! In: names and values as sent. Out: a [`Header`], or the facts that tell where the body ends.
-//! Does not: lower-case or copy anything: a name is found by its length and first letter, and then compared once.
-
-use crate::http::Header;
+//! In: names and values as sent. Out: the values that are kept, and the facts that tell where the body ends.
+//! Does not: lower-case or copy anything: a name is found by its first letter, and then compared once or twice. No name of
+//! interest begins with another.
 
 use super::body::Framing;
+use crate::http::{Header, Kept};
 
-/// The header that a name stands for, if it is one that is kept.
-pub(super) fn kept(name: &str) -> Option<Header> {
-    let first = name.as_bytes().first()? | LOWER_CASE;
-    let (header, expected) = match (name.len(), first) {
-        (2, b'b') => (Header::B3, "b3"),
-        (4, b'h') => (Header::Host, "host"),
-        (7, b'u') => (Header::Upgrade, "upgrade"),
-        (10, b'u') => (Header::UserAgent, "user-agent"),
-        (10, b't') => (Header::Tracestate, "tracestate"),
-        (10, b'x') => (Header::B3Flags, "x-b3-flags"),
-        (11, b'g') => (Header::GrpcStatus, "grpc-status"),
-        (11, b't') => (Header::Traceparent, "traceparent"),
-        (11, b'x') => (Header::B3SpanId, "x-b3-spanid"),
-        (12, b'g') => (Header::GrpcTimeout, "grpc-timeout"),
-        (12, b'c') => (Header::ContentType, "content-type"),
-        (12, b'x') if name.as_bytes()[5] | LOWER_CASE == b's' => (Header::B3Sampled, "x-b3-sampled"),
-        (12, b'x') => (Header::B3TraceId, "x-b3-traceid"),
-        (14, b'c') => (Header::ContentLength, "content-length"),
-        (15, b'x') => (Header::XForwardedFor, "x-forwarded-for"),
-        (17, b'x') => (Header::XForwardedProto, "x-forwarded-proto"),
-        _ => return None,
-    };
-    name.eq_ignore_ascii_case(expected).then_some(header)
+/// What a field is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Field {
+    Kept(Header),
+    ContentLength,
+    TransferEncoding,
+}
+
+/// What a request's field line is good for, and what follows its name; most are good for nothing.
+pub(super) fn of_request(line: &[u8]) -> Option<(Field, &[u8])> {
+    match line.first()? | LOWER_CASE {
+        b'h' => kept(Header::Host, behind(line, b"Host", b"host")),
+        b'u' => kept(Header::UserAgent, behind(line, b"User-Agent", b"user-agent")),
+        b'b' => kept(Header::B3, behind(line, b"B3", b"b3")),
+        b't' => kept(Header::Traceparent, behind(line, b"Traceparent", b"traceparent"))
+            .or_else(|| kept(Header::Tracestate, behind(line, b"Tracestate", b"tracestate")))
+            .or_else(|| of_any(line)),
+        b'g' => kept(Header::GrpcTimeout, behind(line, b"Grpc-Timeout", b"grpc-timeout")),
+        b'c' => kept(Header::ContentType, behind(line, b"Content-Type", b"content-type")).or_else(|| of_any(line)),
+        b'x' => kept(Header::XForwardedFor, behind(line, b"X-Forwarded-For", b"x-forwarded-for"))
+            .or_else(|| kept(Header::XForwardedProto, behind(line, b"X-Forwarded-Proto", b"x-forwarded-proto")))
+            .or_else(|| kept(Header::B3TraceId, behind(line, b"X-B3-TraceId", b"x-b3-traceid")))
+            .or_else(|| kept(Header::B3SpanId, behind(line, b"X-B3-SpanId", b"x-b3-spanid")))
+            .or_else(|| kept(Header::B3Sampled, behind(line, b"X-B3-Sampled", b"x-b3-sampled")))
+            .or_else(|| kept(Header::B3Flags, behind(line, b"X-B3-Flags", b"x-b3-flags"))),
+        _ => None,
+    }
+}
+
+/// As `of_request`, for a response: no span tells anything of its fields but how a gRPC call ended.
+pub(super) fn of_response(line: &[u8]) -> Option<(Field, &[u8])> {
+    match line.first()? | LOWER_CASE {
+        b'c' | b't' => of_any(line),
+        b'g' => kept(Header::GrpcStatus, behind(line, b"Grpc-Status", b"grpc-status")),
+        b'u' => kept(Header::Upgrade, behind(line, b"Upgrade", b"upgrade")),
+        _ => None,
+    }
+}
+
+fn kept(header: Header, rest: Option<&[u8]>) -> Option<(Field, &[u8])> {
+    Some((Field::Kept(header), rest?))
+}
+
+fn of_any(line: &[u8]) -> Option<(Field, &[u8])> {
+    let length = behind(line, b"Content-Length", b"content-length").map(|rest| (Field::ContentLength, rest));
+    let coding = || behind(line, b"Transfer-Encoding", b"transfer-encoding");
+    length.or_else(|| coding().map(|rest| (Field::TransferEncoding, rest)))
+}
+
+/// What follows a name. Nearly all are spelled in one of two ways, and to compare words of a known length is cheap.
+#[inline]
+fn behind<'a, const N: usize>(line: &'a [u8], usual: &[u8; N], lower: &[u8; N]) -> Option<&'a [u8]> {
+    let (name, rest) = line.split_first_chunk::<N>()?;
+    (name == usual
+        || name == lower
+        || (rest.first().is_none_or(|byte| *byte == b':') && name.eq_ignore_ascii_case(lower)))
+    .then_some(rest)
 }
 
 /// Set in every lower-case letter.
 const LOWER_CASE: u8 = 0x20;
+
+/// Gathers what is of interest in the fields of one head.
+/// Those of a response begin with nothing.
+#[derive(Debug, Default)]
+pub(super) struct Fields {
+    pub(super) kept: Kept,
+    pub(super) lengths: LengthFields,
+}
+
+impl Fields {
+    pub(super) fn of_request(method: &[u8], target: &[u8]) -> Self {
+        Self { kept: Kept::of_request(method, target), lengths: LengthFields::default() }
+    }
+
+    pub(super) fn note(&mut self, field: Field, value: &[u8]) {
+        match field {
+            Field::Kept(header) => self.kept.add(header, value),
+            Field::ContentLength => self.lengths.note_length(value),
+            Field::TransferEncoding => self.lengths.note_coding(value),
+        }
+    }
+}
 
 /// What the fields of one head say about the length of its body.
 #[derive(Clone, Copy, Debug, Default)]
@@ -46,27 +102,20 @@ pub(super) struct LengthFields {
 }
 
 impl LengthFields {
-    pub(super) fn of(fields: &[httparse::Header<'_>]) -> Self {
-        let mut lengths = Self::default();
-        for field in fields {
-            lengths.note(field.name, field.value);
+    fn note_length(&mut self, value: &[u8]) {
+        // A list is rare, and so is a second header.
+        for part in value.split(|byte| *byte == b',') {
+            match (decimal(part.trim_ascii()), self.length) {
+                (Some(length), None) => self.length = Some(length),
+                (Some(length), Some(before)) if length == before => {}
+                _ => self.length_is_invalid = true,
+            }
         }
-        lengths
     }
 
-    fn note(&mut self, name: &str, value: &[u8]) {
-        if name.len() == 14 && name.eq_ignore_ascii_case("content-length") {
-            for part in value.split(|byte| *byte == b',') {
-                match (decimal(part.trim_ascii()), self.length) {
-                    (Some(length), None) => self.length = Some(length),
-                    (Some(length), Some(before)) if length == before => {}
-                    _ => self.length_is_invalid = true,
-                }
-            }
-        } else if name.len() == 17 && name.eq_ignore_ascii_case("transfer-encoding") {
-            let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
-            self.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
-        }
+    fn note_coding(&mut self, value: &[u8]) {
+        let last = value.rsplit(|byte| *byte == b',').next().unwrap_or_default();
+        self.chunked = Some(last.trim_ascii().eq_ignore_ascii_case(b"chunked"));
     }
 
     /// Both kinds of length were sent (RFC 9112 section 6.3).

@@ -237,6 +237,11 @@ impl<M: Copy, H: Head> Lane<M, H> {
         otherwise.is_none().then_some(Event::Misread(problem))
     }
 
+    /// There is nothing to settle.
+    pub(super) fn has_no_half_head(&self) -> bool {
+        !self.head.has_begun()
+    }
+
     /// Judges a head that has begun by what there is of it.
     pub(super) fn settle(&mut self) -> Option<Event<M, H>> {
         let problem = self.head.settle::<H>()?;

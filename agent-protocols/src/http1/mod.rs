@@ -9,11 +9,13 @@
 //! `lane` reads one direction; `requests` and `responses` say what it means for the exchanges that are outstanding.
 
 mod body;
+mod carefully;
 mod chunks;
 mod fields;
 mod head;
 mod head_reader;
 mod lane;
+mod plain;
 mod recognition;
 mod requests;
 mod responses;
@@ -119,7 +121,8 @@ impl<M: Copy> Parser<M> {
         if self.finished {
             return;
         }
-        if matches!(piece, StreamPiece::Turn | StreamPiece::End(_)) {
+        let is_settled = self.requests.has_no_half_head() && self.responses.has_no_half_head();
+        if !is_settled && matches!(piece, StreamPiece::Turn | StreamPiece::End(_)) {
             // What has come so far is judged now, so that garbage does not swallow what follows the turn.
             let (request, response) = (self.requests.settle(), self.responses.settle());
             self.request_event(request);

@@ -4,8 +4,6 @@
 //! In: its pieces. Out: heads and ends of requests; each head joins the outstanding ones.
 //! Does not: break exchanges when this direction ends in order: a client may half-close and wait for its response.
 
-use alloc::boxed::Box;
-
 use super::{
     MAX_OUTSTANDING, Outstanding, Parser,
     head::{Method, RequestHead},
@@ -77,7 +75,7 @@ impl<M: Copy> Parser<M> {
             batch: self.batch,
             after_loss: found_again,
         });
-        self.tell(stream, begin, Part::RequestHead(Box::new(Request::Http(head.request))));
+        self.tell(stream, begin, Part::RequestHead(Request::Http(head.request)));
         self.open_request = Some(stream);
         if head.method == Method::Connect {
             // What follows belongs to the tunnel, if there will be one; if not, the next request begins at a turn.

@@ -4,8 +4,6 @@
 //! In: its pieces. Out: heads and ends of responses, each of the oldest outstanding request; exchanges that broke.
 //! Does not: tell of informational responses, nor of responses to requests that were not seen.
 
-use alloc::boxed::Box;
-
 use super::{
     Parser,
     body::Framing,
@@ -92,7 +90,7 @@ impl<M: Copy> Parser<M> {
         if head.length_is_invalid {
             self.note(Problem::InvalidLength);
         }
-        self.tell(stream, begin, Part::ResponseHead(Box::new(Response::Http(head.response))));
+        self.tell(stream, begin, Part::ResponseHead(Response::Http(head.response)));
         let is_tunnel = method == Method::Connect && (200..300).contains(&status);
         if status == SWITCHING_PROTOCOLS || is_tunnel {
             self.finish(head_end);

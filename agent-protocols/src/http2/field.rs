@@ -36,7 +36,6 @@ impl Field {
             b"host" => Self::Kept(Header::Host),
             b"user-agent" => Self::Kept(Header::UserAgent),
             b"content-type" => Self::Kept(Header::ContentType),
-            b"content-length" => Self::Kept(Header::ContentLength),
             b"traceparent" => Self::Kept(Header::Traceparent),
             b"tracestate" => Self::Kept(Header::Tracestate),
             b"b3" => Self::Kept(Header::B3),

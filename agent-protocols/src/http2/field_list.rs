@@ -4,11 +4,11 @@
 //! In: fields from the decoder, in order. Out: what kind of block it is, and the head that it makes.
 //! Reused for every block of a connection, so that an ordinary block allocates nothing here.
 
-use alloc::{boxed::Box, vec::Vec};
+use alloc::vec::Vec;
 
 use super::{MAX_HEAD_BYTES, field::Field, hpack::Malformed};
 use crate::{
-    http::{Header, HttpRequest, HttpResponse, HttpVersion},
+    http::{Header, HttpRequest, HttpResponse, HttpVersion, Kept},
     message::{Request, Response},
 };
 
@@ -22,7 +22,7 @@ const KEPT_BYTES: usize = 2048;
 
 #[derive(Debug, Default)]
 pub(super) struct FieldList {
-    fields: Vec<Kept>,
+    fields: Vec<Held>,
     values: Vec<u8>,
     has_unknown: bool,
     is_too_large: bool,
@@ -31,7 +31,7 @@ pub(super) struct FieldList {
 }
 
 #[derive(Clone, Copy, Debug)]
-struct Kept {
+struct Held {
     field: Field,
     /// Where in the values its own lies.
     begin: u32,
@@ -102,8 +102,8 @@ impl FieldList {
     }
 
     pub(super) fn kind(&self) -> Kind {
-        for kept in &self.fields {
-            match kept.field {
+        for held in &self.fields {
+            match held.field {
                 Field::Status => return Kind::Response,
                 field if field.is_of_request() => return Kind::Request,
                 _ => {}
@@ -121,45 +121,46 @@ impl FieldList {
         str::from_utf8(self.get(wanted)?).ok()?.parse().ok()
     }
 
-    pub(super) fn request(&self) -> Box<Request> {
+    pub(super) fn request(&self) -> Request {
         let method = self.get(Field::Method).unwrap_or_default();
         // A CONNECT of the usual kind has no path: its target is the authority, as in HTTP/1.
         let target = self.get(Field::Path).or_else(|| self.get(Field::Authority).filter(|_| method == b"CONNECT"));
-        let mut request = HttpRequest::keep(HttpVersion::Http2, method, target.unwrap_or_default(), self.kept());
-        request.has_unknown_fields = self.has_unknown;
-        Box::new(Request::Http(request))
+        let mut kept = Kept::of_request(method, target.unwrap_or_default());
+        if self.has_unknown {
+            kept.note_unknown();
+        }
+        for (field, value) in self.iter() {
+            match field {
+                Field::Kept(header) => kept.add(header, value),
+                Field::Authority => kept.add(Header::Host, value),
+                Field::Scheme => kept.add(Header::Scheme, value),
+                Field::Protocol => kept.add(Header::Protocol, value),
+                _ => {}
+            }
+        }
+        Request::Http(HttpRequest::keep(HttpVersion::Http2, kept, false))
     }
 
-    pub(super) fn response(&self, status: u16) -> Box<Response> {
-        let mut response = HttpResponse::keep(HttpVersion::Http2, status, self.kept());
-        response.has_unknown_fields = self.has_unknown;
-        Box::new(Response::Http(response))
+    /// No span tells anything of its fields; how a gRPC call ended is told apart, wherever it was said.
+    pub(super) fn response(&self, status: u16) -> Response {
+        let mut kept = Kept::default();
+        if self.has_unknown {
+            kept.note_unknown();
+        }
+        Response::Http(HttpResponse::keep(HttpVersion::Http2, status, kept, false))
     }
 
     pub(super) fn memory(&self) -> usize {
-        self.values.capacity() + self.fields.capacity() * size_of::<Kept>()
+        self.values.capacity() + self.fields.capacity() * size_of::<Held>()
     }
 
-    fn kept(&self) -> impl Iterator<Item = (Header, &[u8])> + Clone {
-        self.iter().filter_map(|(field, value)| {
-            let header = match field {
-                Field::Kept(header) => header,
-                Field::Authority => Header::Host,
-                Field::Scheme => Header::Scheme,
-                Field::Protocol => Header::Protocol,
-                _ => return None,
-            };
-            Some((header, value))
-        })
-    }
-
-    fn iter(&self) -> impl Iterator<Item = (Field, &[u8])> + Clone {
-        let value = |kept: &Kept| &self.values[kept.begin as usize..kept.end as usize];
-        self.fields.iter().map(move |kept| (kept.field, value(kept)))
+    fn iter(&self) -> impl Iterator<Item = (Field, &[u8])> {
+        let value = |held: &Held| &self.values[held.begin as usize..held.end as usize];
+        self.fields.iter().map(move |held| (held.field, value(held)))
     }
 
     fn keep(&mut self, field: Field, begin: usize) {
-        self.fields.push(Kept { field, begin: begin as u32, end: self.values.len() as u32 });
+        self.fields.push(Held { field, begin: begin as u32, end: self.values.len() as u32 });
     }
 
     fn has_room(&mut self, bytes: usize) -> bool {

@@ -136,10 +136,10 @@ impl<M: Copy> Stream<M> {
         }
     }
 
-    pub(super) fn rpc(&self) -> Option<Rpc> {
+    pub(super) fn rpc(&self) -> Option<Box<Rpc>> {
         let RpcWalk { requests, responses, status } = self.rpc.as_deref()?;
         let status = status.or_else(|| responses.status());
-        Some(Rpc { requests: requests.messages(), responses: responses.messages(), status })
+        Some(Box::new(Rpc { requests: requests.messages(), responses: responses.messages(), status }))
     }
 
     fn walk(&mut self, side: Side) -> Option<&mut MessageWalk> {

@@ -77,7 +77,7 @@ fn note(exchanges: &mut BTreeMap<u64, Read>, stream: u64, at: usize, part: Part)
     let length = |bytes: Option<u64>| bytes.map(|bytes| bytes as usize);
     match part {
         Part::RequestHead(head) => {
-            let Request::Http(head) = *head;
+            let Request::Http(head) = head;
             told.method = String::from_utf8_lossy(head.method()).into_owned();
             told.path = String::from_utf8_lossy(head.target()).into_owned();
             told.field = head.header(Header::Traceparent).map(|value| String::from_utf8_lossy(value).into_owned());
@@ -85,7 +85,7 @@ fn note(exchanges: &mut BTreeMap<u64, Read>, stream: u64, at: usize, part: Part)
         }
         Part::RequestEnd(end) => told.request_bytes = length(end.body_bytes),
         Part::ResponseHead(head) => {
-            let Response::Http(head) = *head;
+            let Response::Http(head) = head;
             told.status = Some(head.status);
             told.is_unknown |= head.has_unknown_fields;
         }

@@ -20,6 +20,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
@@ -34,20 +35,23 @@ pub struct KernelTypes {
     bytes: Vec<u8>,
     /// Where each type begins in `bytes`, by its id less one.
     types: Vec<u32>,
+    /// The same for those that are looked up by name: a tenth of them, so that a look-up is a short walk.
+    structures: Vec<u32>,
+    enumerations: Vec<u32>,
+    functions: Vec<u32>,
     strings: usize,
 }
 
-/// Offsets of all fields that the programs read.
-///
-/// # Errors
-/// Where the kernel has no readable type information.
-pub fn kernel_offsets() -> Result<KernelOffsets, CaptureError> {
-    let bytes = std::fs::read(PATH).map_err(|source| CaptureError::Btf { path: PATH, source })?;
-    let kernel = KernelTypes::parse(bytes).ok_or(CaptureError::BtfDamaged)?;
-    Ok(kernel.offsets())
-}
-
 impl KernelTypes {
+    /// Those of the running kernel.
+    ///
+    /// # Errors
+    /// Where the kernel has no readable type information.
+    pub fn read() -> Result<Self, CaptureError> {
+        let bytes = std::fs::read(PATH).map_err(|source| CaptureError::Btf { path: PATH, source })?;
+        Self::parse(bytes).ok_or(CaptureError::BtfDamaged)
+    }
+
     /// Absent where the bytes are no type information of this machine's byte order.
     #[must_use]
     pub fn parse(bytes: Vec<u8>) -> Option<Self> {
@@ -59,16 +63,24 @@ impl KernelTypes {
         let start = header.checked_add(word(8)?)?;
         let end = start.checked_add(word(12)?)?;
         let strings = header.checked_add(word(16)?)?;
-        let mut types = Vec::new();
+        let (mut types, mut structures, mut enumerations, mut functions) = (vec![], vec![], vec![], vec![]);
         let mut at = start;
         while at < end {
-            types.push(u32::try_from(at).ok()?);
+            let place = u32::try_from(at).ok()?;
             let information = read_u32(&bytes, at + 4)?;
+            types.push(place);
+            match kind(information) {
+                KIND_STRUCT => structures.push(place),
+                KIND_ENUM => enumerations.push(place),
+                KIND_FUNC => functions.push(place),
+                _ => {}
+            }
             at += 12 + trailing_bytes(information)?;
         }
-        Some(Self { bytes, types, strings })
+        Some(Self { bytes, types, structures, enumerations, functions, strings })
     }
 
+    /// Offsets of all fields that the programs read.
     #[must_use]
     pub fn offsets(&self) -> KernelOffsets {
         let mut offsets = KernelOffsets::resolve(|structure, member| self.offset(structure, member));
@@ -78,24 +90,46 @@ impl KernelTypes {
         } else {
             offsets.file_single_reference = 0;
         }
+        // Linux 6.4 renamed it.
+        if offsets.iterator_vector == ABSENT {
+            offsets.iterator_vector = self.offset("iov_iter", "iov").unwrap_or(ABSENT);
+        }
+        offsets.iterates_buffer = self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
+        offsets.iterates_vector = self.enumerator("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
         offsets
+    }
+
+    /// Whether the kernel has a function that programs can be attached to by its type.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.functions.iter().any(|&at| self.is_named(at as usize, name))
+    }
+
+    /// The value of an enumeration's member.
+    #[must_use]
+    pub fn enumerator(&self, enumeration: &str, member: &str) -> Option<u32> {
+        self.enumerations.iter().find_map(|&at| {
+            let at = at as usize;
+            if !self.is_named(at, enumeration) {
+                return None;
+            }
+            let information = read_u32(&self.bytes, at + 4)?;
+            (0..members(information))
+                .map(|index| at + 12 + index * 8)
+                .find(|&value| self.is_named(value, member))
+                .and_then(|value| read_u32(&self.bytes, value + 4))
+        })
     }
 
     /// The offset in bytes of a member, through anonymous structures and unions.
     #[must_use]
     pub fn offset(&self, structure: &str, member: &str) -> Option<u32> {
-        self.types.iter().find_map(|&at| {
-            let at = at as usize;
-            let is_structure = kind(read_u32(&self.bytes, at + 4)?) == KIND_STRUCT;
-            if !is_structure || self.name(at)? != structure.as_bytes() {
-                return None;
-            }
-            self.member_offset(at, member.as_bytes(), DEPTH).map(|bits| bits / 8)
-        })
+        let mut named = self.structures.iter().filter(|&&at| self.is_named(at as usize, structure));
+        named.find_map(|&at| self.member_offset(at as usize, member, DEPTH).map(|bits| bits / 8))
     }
 
     /// In bits, as BTF has it.
-    fn member_offset(&self, at: usize, wanted: &[u8], depth: u32) -> Option<u32> {
+    fn member_offset(&self, at: usize, wanted: &str, depth: u32) -> Option<u32> {
         let information = read_u32(&self.bytes, at + 4)?;
         if !matches!(kind(information), KIND_STRUCT | KIND_UNION) || depth == 0 {
             return None;
@@ -105,21 +139,21 @@ impl KernelTypes {
         (0..members(information)).find_map(|index| {
             let member = at + 12 + index * 12;
             let offset = read_u32(&self.bytes, member + 8)? & mask;
-            match self.name(member)? {
-                name if name == wanted => Some(offset),
-                [] => {
-                    let inner = *self.types.get((read_u32(&self.bytes, member + 4)? as usize).checked_sub(1)?)?;
-                    Some(offset + self.member_offset(inner as usize, wanted, depth - 1)?)
-                }
-                _ => None,
+            if self.is_named(member, wanted) {
+                return Some(offset);
             }
+            if !self.is_named(member, "") {
+                return None;
+            }
+            let inner = *self.types.get((read_u32(&self.bytes, member + 4)? as usize).checked_sub(1)?)?;
+            Some(offset + self.member_offset(inner as usize, wanted, depth - 1)?)
         })
     }
 
-    /// The name of a type or member whose description begins at `at`.
-    fn name(&self, at: usize) -> Option<&[u8]> {
-        let text = self.bytes.get(self.strings + read_u32(&self.bytes, at)? as usize..)?;
-        text.split(|&byte| byte == 0).next()
+    /// Whether a type or member whose description begins at `at` has this name.
+    fn is_named(&self, at: usize, name: &str) -> bool {
+        let text = read_u32(&self.bytes, at).and_then(|place| self.bytes.get(self.strings + place as usize..));
+        text.is_some_and(|text| text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0))
     }
 }
 

@@ -15,27 +15,16 @@ use agent_common::{
 use aya::{
     Ebpf, EbpfLoader,
     maps::{Array, HashMap, Map, MapData, PerCpuArray, RingBuf},
-    programs::RawTracePoint,
 };
 use rustix::{
     event::{PollFd, PollFlags, Timespec, poll},
     io::Errno,
 };
 
-use super::{CaptureError, KernelEvent, shared::SharedArray, wake_ups::WakeUps};
+use super::{
+    Backend, CaptureError, KernelEvent, KernelTypes, early_calls::EarlyCalls, shared::SharedArray, wake_ups::WakeUps,
+};
 use crate::config::{BackendChoice, PortRange};
-
-/// Programs and the tracepoints that they are attached to, in this order: what tells of processes comes before what
-/// reads their bytes.
-const PROGRAMS: [(&str, &str); 7] = [
-    ("process_fork", "sched_process_fork"),
-    ("process_exec", "sched_process_exec"),
-    ("process_exit", "sched_process_exit"),
-    ("socket_state_change", "inet_sock_set_state"),
-    ("socket_destroyed", "tcp_destroy_sock"),
-    ("syscall_enter", "sys_enter"),
-    ("syscall_exit", "sys_exit"),
-];
 
 /// Ports in one entry of the kernel's array of selected ports.
 const PORTS_PER_BLOCK: usize = 64;
@@ -79,8 +68,19 @@ impl Control {
     }
 }
 
+/// A backend that was tried and does not work here.
+#[derive(Debug)]
+pub struct Refusal {
+    pub backend: Backend,
+    pub error: CaptureError,
+}
+
 /// The attached programs.
 pub struct Capture {
+    backend: Backend,
+    /// Better backends that were tried before.
+    refusals: Vec<Refusal>,
+    hooks: usize,
     records: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
@@ -88,72 +88,75 @@ pub struct Capture {
     reader: SharedArray,
     wake_ups: WakeUps,
     address_mask: u64,
+    early_calls: Option<EarlyCalls>,
     /// Holds the programs and their links; dropped last.
     _programs: Ebpf,
 }
 
 impl Capture {
-    /// Loads the programs for this kernel and attaches them.
+    /// Loads the programs for this kernel and attaches them: those of the first backend that works.
     ///
     /// # Errors
     /// Says what the kernel or the privileges lack.
     pub fn start(options: &CaptureOptions) -> Result<Self, CaptureError> {
-        match options.backend {
-            BackendChoice::Auto | BackendChoice::Syscall => {}
-            backend @ (BackendChoice::Fentry | BackendChoice::Kprobe) => {
-                return Err(CaptureError::BackendNotBuilt { backend });
+        let kernel = KernelTypes::read()?;
+        let offsets = kernel.offsets();
+        require_fields(&offsets, &OPTIONAL_FIELDS)?;
+        let mut refusals = Vec::new();
+        for &backend in Backend::candidates(options.backend) {
+            match Self::start_with(backend, options, &kernel, &offsets) {
+                Ok(capture) => return Ok(Self { refusals, ..capture }),
+                Err(error) => refusals.push(Refusal { backend, error }),
             }
         }
-        let offsets = super::kernel_offsets()?;
-        require_fields(&offsets)?;
+        // The last is the one that asks for least.
+        let Refusal { backend, error } = refusals.pop().expect("there is a candidate for every choice");
+        Err(CaptureError::Backend { backend, source: Box::new(error) })
+    }
+
+    fn start_with(
+        backend: Backend,
+        options: &CaptureOptions,
+        kernel: &KernelTypes,
+        offsets: &KernelOffsets,
+    ) -> Result<Self, CaptureError> {
+        if backend.hooks_functions() {
+            require_fields(offsets, &OPTIONAL_FOR_FUNCTIONS)?;
+        }
         let address_mask = fastrand::u64(..);
         let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
-        let mut programs = load(options, &offsets, address_mask, largest_process)?;
+        let mut programs = load(backend, options, offsets, address_mask, largest_process)?;
+        select_ports(&mut programs, &options.ports)?;
+        let mut early_calls = None;
+        let hooks = backend.attach(&mut programs, kernel, |programs| {
+            if backend.hooks_functions() {
+                early_calls = EarlyCalls::begin(programs)?;
+            }
+            Ok(())
+        })?;
         let records = take(&mut programs, "RECORDS", RingBuf::try_from)?;
         let wake_ups = WakeUps::of(&records).map_err(|source| CaptureError::Wait { source: source.into() })?;
-        let mut capture = Self {
+        Ok(Self {
+            backend,
+            refusals: Vec::new(),
+            hooks,
             records,
             wake_ups,
             losses: take(&mut programs, "LOSSES", PerCpuArray::try_from)?,
             connections: take(&mut programs, "CONNECTION_BY_SOCKET", HashMap::try_from)?,
-            control: Control { watch_by_process: share(&mut programs, "WATCH_BY_PROCESS", largest_process as usize)? },
-            reader: share(&mut programs, "READER", size_of::<u32>())?,
+            control: Control { watch_by_process: share(&programs, "WATCH_BY_PROCESS", largest_process as usize)? },
+            reader: share(&programs, "READER", size_of::<u32>())?,
             address_mask,
+            early_calls,
             _programs: programs,
-        };
-        capture.select_ports(&options.ports)?;
-        capture.attach()?;
-        Ok(capture)
+        })
     }
 
-    fn attach(&mut self) -> Result<(), CaptureError> {
-        for (name, tracepoint) in PROGRAMS {
-            let refused = |source| CaptureError::Program { program: name, source: Box::new(source) };
-            let program = self._programs.program_mut(name).expect("the object holds every program of the list");
-            let program: &mut RawTracePoint = program.try_into().map_err(refused)?;
-            program.load().map_err(refused)?;
-            program.attach(tracepoint).map_err(refused)?;
+    /// Ends the watch over calls that were under way at the start, when it is time.
+    pub fn end_early_calls(&mut self) {
+        if self.early_calls.as_ref().is_some_and(EarlyCalls::is_over) {
+            self.early_calls = None;
         }
-        Ok(())
-    }
-
-    fn select_ports(&mut self, ports: &[(PortRange, Watch)]) -> Result<(), CaptureError> {
-        const NAME: &str = "SELECTED_PORTS";
-        let refused = |source| CaptureError::Map { map: NAME, source: Box::new(source) };
-        let map = self._programs.map_mut(NAME).expect("the object holds the map");
-        let mut selected: Array<_, [u8; PORTS_PER_BLOCK]> = Array::try_from(map).map_err(refused)?;
-        let mut blocks = vec![[0; PORTS_PER_BLOCK]; (usize::from(u16::MAX) + 1) / PORTS_PER_BLOCK];
-        for (range, watch) in ports {
-            for port in (range.first..=range.last).map(usize::from) {
-                blocks[port / PORTS_PER_BLOCK][port % PORTS_PER_BLOCK] = *watch as u8;
-            }
-        }
-        for (index, block) in (0..).zip(&blocks) {
-            if block.iter().any(|watch| *watch != Watch::No as u8) {
-                selected.set(index, block, 0).map_err(refused)?;
-            }
-        }
-        Ok(())
     }
 
     #[must_use]
@@ -163,14 +166,20 @@ impl Capture {
 
     /// The backend in use.
     #[must_use]
-    pub const fn backend(&self) -> &'static str {
-        "syscall"
+    pub const fn backend(&self) -> Backend {
+        self.backend
     }
 
-    /// Programs that are attached.
+    /// Better backends that do not work here, and why.
+    #[must_use]
+    pub fn refusals(&self) -> &[Refusal] {
+        &self.refusals
+    }
+
+    /// Places in the kernel that programs are attached to.
     #[must_use]
     pub const fn hooks(&self) -> usize {
-        PROGRAMS.len()
+        self.hooks
     }
 
     /// Tells the kernel that a connection is of no interest: from now on it costs one look-up. `socket` and `connection`
@@ -249,7 +258,8 @@ impl Capture {
 /// Smaller: more wake-ups.
 const WATERMARK_PARTS: u64 = 4;
 
-fn load(
+pub(super) fn load(
+    backend: Backend,
     options: &CaptureOptions,
     offsets: &KernelOffsets,
     address_mask: u64,
@@ -260,12 +270,32 @@ fn load(
         .override_global("KERNEL", bytemuck::bytes_of(offsets), true)
         .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("WATERMARK_BYTES", &watermark, true)
+        .override_global("KEEPS_CALLS", &u8::from(backend == Backend::Kprobe), true)
         .override_global("JUDGE_EVERY_EXEC", &u8::from(options.judge_every_exec), true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("WATCH_BY_PROCESS", largest_process.div_ceil(PROCESSES_PER_BLOCK))
         .map_max_entries("SCRATCH", processors())
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o")))
         .map_err(|source| CaptureError::Load { source: Box::new(source) })
+}
+
+fn select_ports(programs: &mut Ebpf, ports: &[(PortRange, Watch)]) -> Result<(), CaptureError> {
+    const NAME: &str = "SELECTED_PORTS";
+    let refused = |source| CaptureError::Map { map: NAME, source: Box::new(source) };
+    let map = programs.map_mut(NAME).expect("the object holds the map");
+    let mut selected: Array<_, [u8; PORTS_PER_BLOCK]> = Array::try_from(map).map_err(refused)?;
+    let mut blocks = vec![[0; PORTS_PER_BLOCK]; (usize::from(u16::MAX) + 1) / PORTS_PER_BLOCK];
+    for (range, watch) in ports {
+        for port in (range.first..=range.last).map(usize::from) {
+            blocks[port / PORTS_PER_BLOCK][port % PORTS_PER_BLOCK] = *watch as u8;
+        }
+    }
+    for (index, block) in (0..).zip(&blocks) {
+        if block.iter().any(|watch| *watch != Watch::No as u8) {
+            selected.set(index, block, 0).map_err(refused)?;
+        }
+    }
+    Ok(())
 }
 
 fn take<T>(
@@ -277,23 +307,52 @@ fn take<T>(
     wrap(map).map_err(|source| CaptureError::Map { map: name, source: Box::new(source) })
 }
 
-fn share(programs: &mut Ebpf, name: &'static str, bytes: usize) -> Result<SharedArray, CaptureError> {
+pub(super) fn share(programs: &Ebpf, name: &'static str, bytes: usize) -> Result<SharedArray, CaptureError> {
     let Some(Map::Array(map)) = programs.map(name) else { unreachable!("the object holds {name}, an array") };
     SharedArray::map(map.fd().as_fd(), bytes).map_err(|source| CaptureError::Share { source: source.into() })
 }
 
-/// Fields without which nothing can be captured. What needs another one is off without it.
-fn require_fields(offsets: &KernelOffsets) -> Result<(), CaptureError> {
-    const OPTIONAL: [&str; 5] =
-        ["file.f_ref", "unix_sock.peer", "net.ns", "ns_common.inum", "sock_common.skc_v6_rcv_saddr"];
-    match offsets.absent().find(|field| !OPTIONAL.contains(field)) {
+/// Fields without which something is off, and nothing else.
+const OPTIONAL_FIELDS: [&str; 11] = [
+    "file.f_ref",
+    "unix_sock.peer",
+    "net.ns",
+    "ns_common.inum",
+    "sock_common.skc_v6_rcv_saddr",
+    "sock.sk_socket",
+    "msghdr.msg_iter",
+    "iov_iter.iter_type",
+    "iov_iter.iov_offset",
+    "iov_iter.ubuf",
+    "iov_iter.__iov",
+];
+
+/// The same for backends that hook functions: they find payloads by an iterator, which had no single buffer before Linux
+/// 6.0, and another shape before 5.14.
+const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
+    "file.f_ref",
+    "unix_sock.peer",
+    "net.ns",
+    "ns_common.inum",
+    "sock_common.skc_v6_rcv_saddr",
+    "sock.sk_socket",
+    "iov_iter.ubuf",
+];
+
+/// Those that a backend can do without.
+pub(super) const fn optional_fields(backend: Backend) -> &'static [&'static str] {
+    if backend.hooks_functions() { &OPTIONAL_FOR_FUNCTIONS } else { &OPTIONAL_FIELDS }
+}
+
+fn require_fields(offsets: &KernelOffsets, optional: &[&str]) -> Result<(), CaptureError> {
+    match offsets.absent().find(|field| !optional.contains(field)) {
         Some(field) => Err(CaptureError::FieldAbsent { field }),
         None => Ok(()),
     }
 }
 
 /// One past the largest process id that the kernel gives out.
-fn largest_process() -> Option<u32> {
+pub(super) fn largest_process() -> Option<u32> {
     std::fs::read_to_string("/proc/sys/kernel/pid_max").ok()?.trim().parse().ok()
 }
 

@@ -42,11 +42,20 @@ impl SharedArray {
         (index < self.bytes).then(|| unsafe { AtomicU8::from_ptr(self.start.add(index)) })
     }
 
+    /// The first word.
+    pub fn first_word(&self) -> u32 {
+        self.word().load(Ordering::SeqCst)
+    }
+
     /// Sets the first word.
     pub fn set_first_word(&self, value: u32) {
+        self.word().store(value, Ordering::SeqCst);
+    }
+
+    fn word(&self) -> &AtomicU32 {
         assert!(self.bytes >= size_of::<u32>(), "a mapping is at least a word");
-        // SAFETY: inside the mapping, which begins at a page.
-        unsafe { AtomicU32::from_ptr(self.start.cast()) }.store(value, Ordering::SeqCst);
+        // SAFETY: inside the mapping, which begins at a page and lives as long as `self`.
+        unsafe { AtomicU32::from_ptr(self.start.cast()) }
     }
 }
 

@@ -65,10 +65,7 @@ pub struct Connections {
     table: FxHashMap<u64, Connection>,
     limits: Limits,
     out: Outputs,
-    held_bytes: usize,
-    /// Connections with records that wait, by the time at which they have waited long enough. An entry may be stale; as
-    /// each is taken out after `HELD_NANOSECONDS`, there are no more than records of that time.
-    waiting: VecDeque<(KernelTime, u64)>,
+    accounts: Accounts,
     /// Process and unix connection, for those whose end only the process's end tells.
     unix_users: BTreeSet<(u32, u64)>,
     next_sweep: KernelTime,
@@ -81,8 +78,7 @@ impl Connections {
             table: FxHashMap::default(),
             limits,
             out: Outputs::new(ledger),
-            held_bytes: 0,
-            waiting: VecDeque::new(),
+            accounts: Accounts::default(),
             unix_users: BTreeSet::new(),
             next_sweep: KernelTime(0),
         }
@@ -100,10 +96,10 @@ impl Connections {
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
     pub fn handle_time(&mut self, now: KernelTime) {
-        while let Some(&(deadline, id)) = self.waiting.front()
+        while let Some(&(deadline, id)) = self.accounts.waiting.front()
             && deadline <= now
         {
-            self.waiting.pop_front();
+            self.accounts.waiting.pop_front();
             self.with(id, |connection, out| connection.handle_time(now, out));
         }
         if now >= self.next_sweep {
@@ -145,15 +141,16 @@ impl Connections {
         connection.open(facts::facts(record), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
         connection.last_used = connection.last_used.max(KernelTime(record.time_ns));
         connection.is_unix = facts::is_unix(record);
-        self.note_user(record.connection, record.tgid);
+        note_user(&mut self.unix_users, connection, record.connection, record.tgid);
     }
 
     fn handle_data(&mut self, record: &DataRecord, payload: &[u8]) {
         self.make_room(record.connection);
-        self.table.entry(record.connection).or_default();
-        self.note_user(record.connection, record.tgid);
-        self.with(record.connection, |connection, out| connection.handle_data(record, payload, out));
-        if self.held_bytes > self.limits.held_bytes {
+        let connection = self.table.entry(record.connection).or_default();
+        note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+        let action = |connection: &mut Connection| connection.handle_data(record, payload, &mut self.out);
+        self.accounts.keep(record.connection, connection, action);
+        if self.accounts.held_bytes > self.limits.held_bytes {
             self.free_memory(record);
         }
     }
@@ -178,34 +175,15 @@ impl Connections {
         }
     }
 
-    /// Runs `action` on a connection, and keeps the accounts of what is held and of who waits.
+    /// Runs `action` on a connection, if it is there, and keeps the accounts.
     fn with(&mut self, id: u64, action: impl FnOnce(&mut Connection, &mut Outputs)) {
         let Some(connection) = self.table.get_mut(&id) else { return };
-        let held_bytes = connection.held_bytes();
-        let held_until = connection.held_until();
-        action(connection, &mut self.out);
-        self.held_bytes = self.held_bytes + connection.held_bytes() - held_bytes;
-        if let Some(deadline) = connection.held_until()
-            && held_until != Some(deadline)
-        {
-            self.waiting.push_back((deadline, id));
-        }
-    }
-
-    fn note_user(&mut self, id: u64, tgid: u32) {
-        let Some(connection) = self.table.get_mut(&id) else { return };
-        if connection.is_unix
-            && (connection.users == 0 || connection.last_tgid != tgid)
-            && self.unix_users.insert((tgid, id))
-        {
-            connection.users = connection.users.saturating_add(1);
-        }
-        connection.last_tgid = tgid;
+        self.accounts.keep(id, connection, |connection| action(connection, &mut self.out));
     }
 
     fn remove(&mut self, id: u64, end: End, time: KernelTime, turns: Option<u32>) {
         let Some(mut connection) = self.table.remove(&id) else { return };
-        self.held_bytes -= connection.held_bytes();
+        self.accounts.held_bytes -= connection.held_bytes();
         connection.finish(end, time, turns, &mut self.out);
         let was_last_user = self.unix_users.remove(&(connection.last_tgid, id));
         if connection.users > u16::from(was_last_user) {
@@ -218,7 +196,7 @@ impl Connections {
     fn free_memory(&mut self, record: &DataRecord) {
         let id = record.connection;
         self.with(id, |connection, out| connection.release_held(out));
-        if self.held_bytes > self.limits.held_bytes {
+        if self.accounts.held_bytes > self.limits.held_bytes {
             let thread = Thread { tgid: record.tgid, tid: record.tid };
             let mark = Moment { time: KernelTime(record.time_ns), thread, position: record.position };
             self.out.dropped_memory.increment();
@@ -256,4 +234,35 @@ impl Connections {
             self.remove(id, End::Abandoned, now, None);
         }
     }
+}
+
+/// What is held, and who waits.
+#[derive(Default)]
+struct Accounts {
+    held_bytes: usize,
+    /// Connections with records that wait, by the time at which they have waited long enough. An entry may be stale; as
+    /// each is taken out after `HELD_NANOSECONDS`, there are no more than records of that time.
+    waiting: VecDeque<(KernelTime, u64)>,
+}
+
+impl Accounts {
+    /// Runs `action`, and notes what it changes.
+    fn keep(&mut self, id: u64, connection: &mut Connection, action: impl FnOnce(&mut Connection)) {
+        let held_bytes = connection.held_bytes();
+        let held_until = connection.held_until();
+        action(connection);
+        self.held_bytes = self.held_bytes + connection.held_bytes() - held_bytes;
+        if let Some(deadline) = connection.held_until()
+            && held_until != Some(deadline)
+        {
+            self.waiting.push_back((deadline, id));
+        }
+    }
+}
+
+fn note_user(unix_users: &mut BTreeSet<(u32, u64)>, connection: &mut Connection, id: u64, tgid: u32) {
+    if connection.is_unix && (connection.users == 0 || connection.last_tgid != tgid) && unix_users.insert((tgid, id)) {
+        connection.users = connection.users.saturating_add(1);
+    }
+    connection.last_tgid = tgid;
 }

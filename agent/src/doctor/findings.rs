@@ -10,7 +10,7 @@ use super::{
     privileges::{CAPABILITIES, effective, holds, missing_for_capture},
 };
 use crate::{
-    capture::{Capture, CaptureOptions, kernel_offsets},
+    capture::{Backend, Capture, CaptureError, CaptureOptions, KernelTypes},
     config::BackendChoice,
 };
 
@@ -28,11 +28,9 @@ pub fn examine() -> Report {
     let mut findings = vec![types(), lockdown(), kprobes()];
     findings.extend(capabilities());
     findings.extend([process_ids(), tracefs(), unified_cgroups()]);
-    let syscall = syscall_backend();
-    let backend = syscall.works.then_some("syscall");
-    findings.push(not_built("fentry"));
-    findings.push(not_built("kprobe"));
-    findings.push(syscall);
+    let backends = [Backend::Fentry, Backend::Kprobe, Backend::Syscall].map(|kind| (kind, backend(kind)));
+    let backend = backends.iter().find(|(_, finding)| finding.works).map(|(kind, _)| kind.name());
+    findings.extend(backends.map(|(_, finding)| finding));
     Report {
         version: env!("CARGO_PKG_VERSION"),
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),
@@ -44,7 +42,7 @@ pub fn examine() -> Report {
 
 fn types() -> Finding {
     const NAME: &str = "type information (BTF)";
-    match kernel_offsets() {
+    match KernelTypes::read().map(|kernel| kernel.offsets()) {
         Ok(offsets) => {
             let absent: Vec<&str> = offsets.absent().collect();
             if absent.is_empty() {
@@ -130,28 +128,33 @@ fn mount_of(kind: &str) -> Option<String> {
     mounts.into_iter().find(|mount| mount.fs_type == kind).map(|mount| mount.mount_point.display().to_string())
 }
 
-fn not_built(name: &'static str) -> Finding {
-    Finding::no(BACKENDS, name, "not part of this version", "the syscall backend gives the same spans")
-}
-
-fn syscall_backend() -> Finding {
-    const NAME: &str = "syscall";
-    const REMEDY: &str = "nothing can be captured; see what is missing above";
-    if let Some(missing) = missing_for_capture() {
-        return Finding::no(BACKENDS, NAME, format!("missing {missing}"), REMEDY);
-    }
-    let options = CaptureOptions {
-        backend: BackendChoice::Syscall,
-        ring_bytes: TRIAL_RING_BYTES,
-        judge_every_exec: false,
-        ports: Vec::new(),
-    };
-    match Capture::start(&options) {
-        Ok(_) => Finding::yes(
-            BACKENDS,
-            NAME,
-            "loads and attaches; io_uring, and payloads of sendfile and splice, are not seen",
+/// What a run with this backend would find: the programs are loaded, attached and let go.
+fn backend(kind: Backend) -> Finding {
+    let (choice, sees, remedy) = match kind {
+        Backend::Fentry => (
+            BackendChoice::Fentry,
+            "loads and attaches",
+            "the next backend is used; this one needs CONFIG_FUNCTION_TRACER, and no lockdown that forbids it",
         ),
-        Err(error) => Finding::no(BACKENDS, NAME, error.to_string(), REMEDY),
+        Backend::Kprobe => (
+            BackendChoice::Kprobe,
+            "loads and attaches; what kTLS decrypts and sockmaps redirect is not seen",
+            "the next backend is used; this one needs CONFIG_KPROBES",
+        ),
+        Backend::Syscall => (
+            BackendChoice::Syscall,
+            "loads and attaches; io_uring, and payloads of sendfile and splice, are not seen",
+            "nothing can be captured; see what is missing above",
+        ),
+    };
+    if let Some(missing) = missing_for_capture() {
+        return Finding::no(BACKENDS, kind.name(), format!("missing {missing}"), remedy);
+    }
+    let options =
+        CaptureOptions { backend: choice, ring_bytes: TRIAL_RING_BYTES, judge_every_exec: false, ports: Vec::new() };
+    match Capture::start(&options) {
+        Ok(_) => Finding::yes(BACKENDS, kind.name(), sees),
+        Err(CaptureError::Backend { source, .. }) => Finding::no(BACKENDS, kind.name(), source.in_a_line(), remedy),
+        Err(error) => Finding::no(BACKENDS, kind.name(), error.in_a_line(), remedy),
     }
 }

@@ -70,7 +70,7 @@ pub struct Began {
     pub protocol: Protocol,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
-    pub request: Rc<Request>,
+    pub request: Request,
     /// The request's first byte. `position` is that byte's: both ends of one exchange agree on it.
     pub first: Moment,
 }
@@ -81,14 +81,14 @@ pub struct Exchange {
     pub protocol: Protocol,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
-    pub request: Rc<Request>,
-    pub response: Option<Box<Response>>,
+    pub request: Request,
+    pub response: Option<Response>,
     pub outcome: Outcome,
     pub partial: Option<Partial>,
     pub request_body_bytes: Option<u64>,
     pub response_body_bytes: Option<u64>,
     /// Of a gRPC call.
-    pub rpc: Option<Rpc>,
+    pub rpc: Option<Box<Rpc>>,
     /// The request's first byte.
     pub first: Moment,
     /// The response's first byte.

@@ -4,14 +4,14 @@
 //! In: [`Heard`]. Out: [`ExchangeEvent`]s: every `Began` has exactly one `Ended`.
 //! Does not: know bytes, spans or a clock.
 
-use std::{
-    collections::{BTreeMap, VecDeque},
-    rc::Rc,
-};
+use std::{collections::VecDeque, rc::Rc};
 
 use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response, Rpc};
 
-use super::{Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};
+use super::{
+    Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role,
+    table::{Key, Table},
+};
 use crate::{
     connections::{Heard, What},
     ledger::{Counter, Family, Ledger},
@@ -23,7 +23,7 @@ use crate::{
 const OPEN_EXCHANGES: usize = 131_072;
 
 pub struct Exchanges {
-    open: BTreeMap<(u64, u64), Open>,
+    open: Table<Box<Open>>,
     events: VecDeque<ExchangeEvent>,
     next_id: u64,
     limit: usize,
@@ -36,20 +36,25 @@ struct Open {
     protocol: Protocol,
     role: Role,
     connection: Rc<ConnectionFacts>,
-    request: Rc<Request>,
-    response: Option<Box<Response>>,
+    request: Request,
+    response: Option<Response>,
     request_end: Option<(BodyEnd, Moment)>,
     response_end: Option<(BodyEnd, Moment)>,
-    rpc: Option<Rpc>,
+    rpc: Option<Box<Rpc>>,
     first: Moment,
     response_first: Option<Moment>,
 }
 
 impl Open {
+    /// Both ends were seen: a response may end before its request does.
+    const fn is_whole(&self) -> bool {
+        self.request_end.is_some() && self.response_end.is_some()
+    }
+
     /// Fields were named before the connection was seen.
     fn has_unknown_fields(&self) -> bool {
-        let Request::Http(request) = &*self.request;
-        let response = self.response.as_deref().map(|Response::Http(response)| response);
+        let Request::Http(request) = &self.request;
+        let response = self.response.as_ref().map(|Response::Http(response)| response);
         request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields)
     }
 }
@@ -58,7 +63,7 @@ impl Exchanges {
     #[must_use]
     pub fn new(ledger: &Ledger) -> Self {
         Self {
-            open: BTreeMap::new(),
+            open: Table::default(),
             events: VecDeque::new(),
             next_id: 0,
             limit: OPEN_EXCHANGES,
@@ -80,7 +85,7 @@ impl Exchanges {
 
     /// Exchanges that have begun and not ended.
     #[must_use]
-    pub fn open(&self) -> usize {
+    pub const fn open(&self) -> usize {
         self.open.len()
     }
 
@@ -95,34 +100,38 @@ impl Exchanges {
         let mark = message.mark;
         let at = Moment { position: mark.position.wrapping_add(message.offset), ..mark };
         match message.part {
-            Part::RequestHead(request) => self.begin(key, connection, protocol, role, (*request).into(), at),
+            Part::RequestHead(request) => self.begin(key, connection, protocol, role, request, at),
             Part::RequestEnd(end) => {
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.request_end.get_or_insert((end, at));
-                    self.end_if_whole(key);
+                    if open.is_whole() {
+                        self.end_whole(key);
+                    }
                 }
             }
             Part::ResponseHead(response) => {
                 self.counters.messages(protocol).increment();
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.response_first.get_or_insert(at);
                     open.response = Some(response);
                 }
             }
             Part::ResponseEnd(end) => {
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.response_end.get_or_insert((end, at));
-                    self.end_if_whole(key);
+                    if open.is_whole() {
+                        self.end_whole(key);
+                    }
                 }
             }
             Part::Rpc(rpc) => {
-                if let Some(open) = self.open.get_mut(&key) {
+                if let Some(open) = self.open.get_mut(key) {
                     open.rpc = Some(rpc);
                 }
             }
             Part::Broken(broken) => {
-                if let Some(open) = self.open.remove(&key) {
-                    self.end_broken(open, broken, at);
+                if let Some(open) = self.open.remove(key) {
+                    self.end_broken(*open, broken, at);
                 }
             }
         }
@@ -130,11 +139,11 @@ impl Exchanges {
 
     fn begin(
         &mut self,
-        key: (u64, u64),
+        key: Key,
         connection: Rc<ConnectionFacts>,
         protocol: Protocol,
         role: Role,
-        request: Rc<Request>,
+        request: Request,
         first: Moment,
     ) {
         self.counters.messages(protocol).increment();
@@ -149,10 +158,10 @@ impl Exchanges {
             protocol,
             role,
             connection: Rc::clone(&connection),
-            request: Rc::clone(&request),
+            request: request.clone(),
             first,
         }));
-        let open = Open {
+        let open = Box::new(Open {
             id,
             protocol,
             role,
@@ -164,21 +173,16 @@ impl Exchanges {
             rpc: None,
             first,
             response_first: None,
-        };
+        });
         if let Some(forgotten) = self.open.insert(key, open) {
             // A parser that numbers two requests alike would break the pairing of `Began` and `Ended`; it does not here.
-            self.end_broken(forgotten, Broken::NotUnderstood, first);
+            self.end_broken(*forgotten, Broken::NotUnderstood, first);
         }
     }
 
-    /// Over when both ends were seen: a response may end before its request does.
-    fn end_if_whole(&mut self, key: (u64, u64)) {
-        let whole = |open: &Open| open.request_end.is_some() && open.response_end.is_some();
-        if self.open.get(&key).is_some_and(whole)
-            && let Some(open) = self.open.remove(&key)
-        {
-            self.end(open, Outcome::Answered, None);
-        }
+    fn end_whole(&mut self, key: Key) {
+        let open = self.open.remove(key).expect("it was just seen");
+        self.end(*open, Outcome::Answered, None);
     }
 
     fn end_broken(&mut self, open: Open, broken: Broken, at: Moment) {
@@ -222,9 +226,8 @@ impl Exchanges {
     }
 
     fn handle_over(&mut self, connection: u64, broken: Broken, at: Moment) {
-        while let Some((&key, _)) = self.open.range((connection, 0)..=(connection, u64::MAX)).next() {
-            let open = self.open.remove(&key).expect("the key was just read");
-            self.end_broken(open, broken, at);
+        while let Some(open) = self.open.remove_oldest(connection) {
+            self.end_broken(*open, broken, at);
         }
     }
 }
@@ -319,11 +322,11 @@ mod tests {
 
     fn request() -> Part {
         let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &[]);
-        Part::RequestHead(Box::new(Request::Http(request)))
+        Part::RequestHead(Request::Http(request))
     }
 
     fn response() -> Part {
-        Part::ResponseHead(Box::new(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[]))))
+        Part::ResponseHead(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &[])))
     }
 
     const END: BodyEnd = BodyEnd { body_bytes: Some(4), bytes_lost: false };

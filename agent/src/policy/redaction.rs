@@ -71,6 +71,7 @@ const LONGEST_NAME_BYTES: usize = 3 * 24;
 const REDACTED: &str = "REDACTED";
 
 pub fn redact(span: &mut Span) {
+    // What a span shares with others holds no URL.
     for attribute in &mut span.attributes {
         let Value::Text(text) = &mut attribute.value else { continue };
         let redacted = match attribute.key {
@@ -124,6 +125,9 @@ fn path(text: &str) -> Cow<'_, str> {
 
 /// Replaces the values of the `name=value` between separators whose names are listed.
 fn replace_values<'a>(text: &'a str, separators: &[char], names: &[&str]) -> Cow<'a, str> {
+    if !text.as_bytes().contains(&b'=') {
+        return Cow::Borrowed(text);
+    }
     let mut redacted = String::new();
     let mut kept = 0;
     let mut at = 0;

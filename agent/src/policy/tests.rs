@@ -23,6 +23,7 @@ fn span(trace_id: [u8; 16], sampled: Sampled, attributes: &[(&'static str, &str)
         name: Cow::Borrowed("GET"),
         start: WallTime(1),
         end: WallTime(2),
+        standing: None,
         attributes: attributes
             .iter()
             .map(|(key, text)| Attribute { key, value: Value::Text(Cow::Owned((*text).to_owned())) })

@@ -34,6 +34,9 @@ impl Context {
     /// The context of a request, absent where it carried none that is valid.
     #[must_use]
     pub fn of(request: &HttpRequest) -> Option<Self> {
+        if !request.has_context() {
+            return None;
+        }
         w3c(request).or_else(|| b3_single(request)).or_else(|| b3_several(request))
     }
 

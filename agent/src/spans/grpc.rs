@@ -15,10 +15,14 @@ use agent_protocols::{
 
 use super::{
     Status, Value,
-    http::{Description, List, USUAL_ATTRIBUTES, cut_text, status_of},
+    http::{Description, List, cut_text, status_of},
+    standing::{Convention, Parties, Standing, StandingCache},
     target::Authority,
 };
 use crate::exchanges::{Exchange, Outcome, Role};
+
+/// Attributes of a usual call beside the standing ones, so that their list grows once.
+const USUAL_ATTRIBUTES: usize = 10;
 
 const OK: u32 = 0;
 
@@ -49,12 +53,16 @@ const SERVER_FAILURES: [u32; 6] = [2, 4, 12, 13, 14, 15];
 
 /// None where the exchange is no call.
 #[must_use]
-pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&HttpResponse>) -> Option<Description> {
+pub fn describe(
+    exchange: &Exchange,
+    request: &HttpRequest,
+    response: Option<&HttpResponse>,
+    standing: &mut StandingCache,
+) -> Option<Description> {
     if !is_call(request.header(Header::ContentType)?) {
         return None;
     }
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
-    list.constant("rpc.system.name", "grpc");
     let method = request.target().strip_prefix(b"/").filter(|method| !method.is_empty());
     let name = match method {
         Some(method) => {
@@ -63,20 +71,15 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
         }
         None => Cow::Borrowed("grpc"),
     };
-    let authority = request.header(Header::Host).and_then(Authority::parse);
-    let connection = &exchange.connection;
-    match exchange.role {
-        Role::Server => {
-            list.end_point("server.address", "server.port", authority, connection.local);
-            list.client(request, connection.remote);
-        }
-        Role::Client => list.end_point("server.address", "server.port", authority, connection.remote),
+    let parties = Parties::of(exchange, request, Convention::Grpc);
+    let standing = standing.get(&parties, || stand(&parties, request));
+    if exchange.role == Role::Server {
+        list.client_ports(standing.is_direct, exchange.connection.remote);
     }
-    list.network(connection.remote, request.version);
     if let Some(timeout) = request.header(Header::GrpcTimeout) {
         list.push("rpc.request.metadata.grpc-timeout", Value::Texts(vec![cut_text(timeout)]));
     }
-    let rpc = exchange.rpc.unwrap_or_default();
+    let rpc = exchange.rpc.as_deref().copied().unwrap_or_default();
     list.messages("onlooker.rpc.request.messages", "onlooker.rpc.request.bytes", rpc.requests);
     list.messages("onlooker.rpc.response.messages", "onlooker.rpc.response.bytes", rpc.responses);
     // Over HTTP/1 (gRPC-Web), the status of an answer without a message stands in its head.
@@ -85,7 +88,16 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
         Some(code) => list.code(exchange, code),
         None => list.without_code(exchange, response.and_then(status_of)),
     };
-    Some(Description { name, attributes: list.0, status })
+    Some(Description { name, standing: Some(standing), attributes: list.0, status })
+}
+
+/// What all calls between these parties have in common.
+fn stand(parties: &Parties<'_>, request: &HttpRequest) -> Standing {
+    let mut list = List(Vec::new());
+    list.constant("rpc.system.name", "grpc");
+    let authority = request.header(Header::Host).and_then(Authority::parse);
+    let is_direct = list.parties(parties, request, authority);
+    Standing::new(list.0, is_direct)
 }
 
 /// `application/grpc` and `application/grpc-web`, with whatever says how messages are written.

@@ -47,26 +47,27 @@ fn exchange(case: &Case, request: &HttpRequest, response: Option<&HttpResponse>)
         protocol: Protocol::Http2,
         role: case.role,
         connection: Rc::new(facts),
-        request: Rc::new(Request::Http(request.clone())),
-        response: response.cloned().map(|response| Box::new(Response::Http(response))),
+        request: Request::Http(request.clone()),
+        response: response.cloned().map(Response::Http),
         outcome: case.outcome,
         partial: case.partial,
         request_body_bytes: Some(25),
         response_body_bytes: Some(25),
-        rpc: Some(case.rpc),
+        rpc: Some(Box::new(case.rpc)),
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
     }
 }
 
-/// Name, status and attributes, one a line, in order; none where it is no call.
+/// Name, status and attributes, one a line, those first that stand; none where it is no call.
 fn described(case: &Case) -> Option<String> {
     let request = HttpRequest::new(HttpVersion::Http2, b"POST", case.target, case.headers);
     let response = case.http_status.map(|status| HttpResponse::new(HttpVersion::Http2, status, &[]));
     let exchange = exchange(case, &request, response.as_ref());
-    let description = describe(&exchange, &request, response.as_ref())?;
-    let lines = description.attributes.iter().map(|attribute| {
+    let description = describe(&exchange, &request, response.as_ref(), &mut StandingCache::default())?;
+    let standing = description.standing.iter().flat_map(|standing| &standing.attributes);
+    let lines = standing.chain(&description.attributes).map(|attribute| {
         let value = match &attribute.value {
             Value::Text(text) => text.to_string(),
             other => format!("{other:?}"),
@@ -92,15 +93,15 @@ fn a_usual_call_at_the_server() {
     };
     let expected = "orders.v1.Orders/Create Unset
 rpc.system.name: grpc
-rpc.method: orders.v1.Orders/Create
 server.address: orders
 server.port: Integer(50051)
 client.address: 10.0.0.1
-client.port: Integer(40000)
 network.peer.address: 10.0.0.1
-network.peer.port: Integer(40000)
 network.protocol.name: http
 network.protocol.version: 2
+rpc.method: orders.v1.Orders/Create
+client.port: Integer(40000)
+network.peer.port: Integer(40000)
 rpc.request.metadata.grpc-timeout: Texts([\"999m\"])
 onlooker.rpc.request.messages: Integer(1)
 onlooker.rpc.request.bytes: Integer(20)
@@ -154,7 +155,7 @@ fn a_status_in_the_head_is_one() {
     let response = HttpResponse::new(HttpVersion::Http11, 200, &[(Header::GrpcStatus, b"7")]);
     let mut exchange = exchange(&call(Role::Client, None), &request, Some(&response));
     exchange.rpc = None;
-    let description = describe(&exchange, &request, Some(&response)).expect("a call");
+    let description = describe(&exchange, &request, Some(&response), &mut StandingCache::default()).expect("a call");
     let code = description.attributes.iter().find(|attribute| attribute.key == "rpc.response.status_code");
     assert_eq!(code.map(|code| &code.value), Some(&Value::Text("PERMISSION_DENIED".into())));
 }

@@ -7,6 +7,7 @@
 use std::{
     borrow::Cow,
     net::{IpAddr, SocketAddr},
+    sync::Arc,
 };
 
 use agent_protocols::{
@@ -16,6 +17,7 @@ use agent_protocols::{
 
 use super::{
     Attribute, Status, Value,
+    standing::{Convention, Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
 use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
@@ -24,49 +26,46 @@ use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
 /// queries that were legal to the server are cut.
 const TEXT_BYTES: usize = 8 * 1024;
 
-/// Attributes of a usual span, so that their list grows once.
-pub(super) const USUAL_ATTRIBUTES: usize = 18;
+/// Attributes of a usual span beside the standing ones, so that their list grows once.
+const USUAL_ATTRIBUTES: usize = 8;
 
 /// A span's part that depends on the protocol.
 #[derive(Debug)]
 pub struct Description {
     pub name: Cow<'static, str>,
+    pub standing: Option<Arc<Standing>>,
     pub attributes: Vec<Attribute>,
     pub status: Status,
 }
 
 #[must_use]
-pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&HttpResponse>) -> Description {
+pub fn describe(
+    exchange: &Exchange,
+    request: &HttpRequest,
+    response: Option<&HttpResponse>,
+    standing: &mut StandingCache,
+) -> Description {
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
-    let name = match known_method(request.method()) {
-        Some(method) => {
-            list.constant("http.request.method", method);
-            method
-        }
-        // It is not known, which is something else than a method that nobody knows.
-        None if request.method().is_empty() && request.has_unknown_fields => "HTTP",
-        None => {
-            list.constant("http.request.method", "_OTHER");
-            list.text("http.request.method_original", request.method());
-            "HTTP"
-        }
-    };
+    let known = known_method(request.method());
+    // A method that is not known is something else than one that nobody knows.
+    let method = known.or((!is_unknown(request.method(), request)).then_some("_OTHER"));
+    if known.is_none() && method.is_some() {
+        list.text("http.request.method_original", request.method());
+    }
     let target = target_of(request);
-    let authority = target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse));
+    let parties = Parties::of(exchange, request, Convention::Http { method });
+    // Where the target names the server, it stands above the header fields.
+    let standing = match target.authority {
+        Some(_) => Arc::new(stand(&parties, request, &target)),
+        None => standing.get(&parties, || stand(&parties, request, &target)),
+    };
+    let remote = exchange.connection.remote;
     match exchange.role {
         Role::Server => {
-            list.url_parts(&target, request);
-            list.end_point("server.address", "server.port", authority, exchange.connection.local);
-            list.client(request, exchange.connection.remote);
+            list.path_and_query(&target);
+            list.client_ports(standing.is_direct, remote);
         }
-        Role::Client => {
-            list.full_url(&target, request, authority, exchange.connection.remote);
-            list.end_point("server.address", "server.port", authority, exchange.connection.remote);
-        }
-    }
-    list.network(exchange.connection.remote, request.version);
-    if let Some(agent) = request.header(Header::UserAgent) {
-        list.text("user_agent.original", agent);
+        Role::Client => list.full_url(&target, request, authority(&target, request), remote),
     }
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
@@ -74,16 +73,42 @@ pub fn describe(exchange: &Exchange, request: &HttpRequest, response: Option<&Ht
         list.push("onlooker.http.ambiguous_length", Value::Boolean(true));
     }
     let status = list.outcome(exchange, response.and_then(status_of));
-    Description { name: Cow::Borrowed(name), attributes: list.0, status }
+    let name = Cow::Borrowed(known.unwrap_or("HTTP"));
+    Description { name, standing: Some(standing), attributes: list.0, status }
+}
+
+/// What all requests of these parties have in common. Of the target only what names the server is looked at.
+fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Standing {
+    let mut list = List(Vec::new());
+    if let Convention::Http { method: Some(method) } = parties.convention {
+        list.constant("http.request.method", method);
+    }
+    if parties.role == Role::Server {
+        list.scheme(target, request);
+    }
+    let is_direct = list.parties(parties, request, authority(target, request));
+    if let Some(agent) = request.header(Header::UserAgent) {
+        list.text("user_agent.original", agent);
+    }
+    Standing::new(list.0, is_direct)
+}
+
+fn authority<'a>(target: &Target<'a>, request: &'a HttpRequest) -> Option<Authority<'a>> {
+    target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse))
 }
 
 fn target_of(request: &HttpRequest) -> Target<'_> {
     match request.target() {
-        [] if request.has_unknown_fields => Target::default(),
+        target if is_unknown(target, request) => Target::default(),
         // An extended CONNECT (RFC 8441) has a path, as other requests.
         path if request.header(Header::Protocol).is_some() => Target::parse(b"", path),
         target => Target::parse(request.method(), target),
     }
+}
+
+/// Whether a part that every request has is not known.
+fn is_unknown(part: &[u8], request: &HttpRequest) -> bool {
+    part.is_empty() && request.has_unknown_fields
 }
 
 /// None where it is not known.
@@ -147,18 +172,27 @@ impl List {
     fn address(&mut self, key: &'static str, port_key: &'static str, endpoint: Endpoint) {
         if let Endpoint::Internet(address) = endpoint {
             self.owned(key, address.ip().to_string());
-            self.push(port_key, Value::Integer(address.port().into()));
+            self.port(port_key, endpoint);
         }
     }
 
-    fn url_parts(&mut self, target: &Target, request: &HttpRequest) {
+    fn port(&mut self, key: &'static str, endpoint: Endpoint) {
+        if let Endpoint::Internet(address) = endpoint {
+            self.push(key, Value::Integer(address.port().into()));
+        }
+    }
+
+    fn path_and_query(&mut self, target: &Target) {
         if let Some(path) = target.path {
             self.text("url.path", path);
         }
         if let Some(query) = target.query {
             self.text("url.query", query);
         }
-        // The conventions ask for the scheme of the original client's request where a header tells it.
+    }
+
+    /// The conventions ask for the scheme of the original client's request where a header tells it.
+    fn scheme(&mut self, target: &Target, request: &HttpRequest) {
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
             None if is_https(target, request) => self.constant("url.scheme", "https"),
@@ -187,7 +221,7 @@ impl List {
     }
 
     /// The name that the request used; the port that it named, else the connection's.
-    pub(super) fn end_point(
+    fn end_point(
         &mut self,
         key: &'static str,
         port_key: &'static str,
@@ -205,33 +239,55 @@ impl List {
         }
     }
 
-    /// The client behind all proxies where a header tells it, as the conventions ask; its port only where it is the
-    /// connection's own.
-    pub(super) fn client(&mut self, request: &HttpRequest, remote: Endpoint) {
+    /// Who talks to whom, and how; for calls of any convention. True: the client's address is that of the connection.
+    pub(super) fn parties(
+        &mut self,
+        parties: &Parties<'_>,
+        request: &HttpRequest,
+        authority: Option<Authority<'_>>,
+    ) -> bool {
+        let Parties { role, server, peer, .. } = *parties;
+        self.end_point("server.address", "server.port", authority, server);
+        let is_direct = role == Role::Server && self.client(request, peer);
+        match peer {
+            Some(address) => self.owned("network.peer.address", address.to_string()),
+            None => self.constant("network.transport", "unix"),
+        }
+        if role == Role::Client {
+            self.port("network.peer.port", server);
+        }
+        self.constant("network.protocol.name", "http");
+        self.constant(
+            "network.protocol.version",
+            match parties.version {
+                HttpVersion::Http10 => "1.0",
+                HttpVersion::Http11 => "1.1",
+                HttpVersion::Http2 => "2",
+            },
+        );
+        is_direct
+    }
+
+    /// The ports of a client, which differ from one connection to the next. `is_direct`: as `parties` has it.
+    pub(super) fn client_ports(&mut self, is_direct: bool, client: Endpoint) {
+        if is_direct {
+            self.port("client.port", client);
+        }
+        self.port("network.peer.port", client);
+    }
+
+    /// The client behind all proxies where a header tells it, as the conventions ask. True: it is the connection's own.
+    fn client(&mut self, request: &HttpRequest, peer: Option<IpAddr>) -> bool {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
             let first = value.split(|byte| *byte == b',').next()?;
             let first = str::from_utf8(first.trim_ascii()).ok()?;
             // Some proxies add the port.
             first.parse::<IpAddr>().ok().or_else(|| Some(first.parse::<SocketAddr>().ok()?.ip()))
         });
-        match forwarded {
-            Some(address) if Some(address) != remote.address() => self.owned("client.address", address.to_string()),
-            _ => self.address("client.address", "client.port", remote),
+        if let Some(address) = forwarded.or(peer) {
+            self.owned("client.address", address.to_string());
         }
-    }
-
-    pub(super) fn network(&mut self, remote: Endpoint, version: HttpVersion) {
-        match remote {
-            Endpoint::Internet(_) => self.address("network.peer.address", "network.peer.port", remote),
-            Endpoint::Unix(_) => self.constant("network.transport", "unix"),
-        }
-        self.constant("network.protocol.name", "http");
-        let version = match version {
-            HttpVersion::Http10 => "1.0",
-            HttpVersion::Http11 => "1.1",
-            HttpVersion::Http2 => "2",
-        };
-        self.constant("network.protocol.version", version);
+        forwarded.is_none() || forwarded == peer
     }
 
     /// The status code, never a made-up one, and what went wrong.

@@ -17,6 +17,7 @@ mod parents;
 mod passing;
 mod processes;
 mod span;
+mod standing;
 mod target;
 
 use std::{collections::VecDeque, fmt};
@@ -31,6 +32,8 @@ use parents::{Ambiguity, Decider, Decision};
 use passing::Passing;
 use processes::{Candidates, Process};
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
+pub use standing::Standing;
+use standing::StandingCache;
 
 use crate::{
     exchanges::{Began, Exchange, ExchangeEvent, ExchangeId, Role},
@@ -65,6 +68,7 @@ pub struct Spans {
     open: Open,
     processes: FxHashMap<u32, Process>,
     passing: Passing,
+    standing: StandingCache,
     /// Open requests for which the tables had no room. While there are any, a call may be theirs.
     unseen_requests: usize,
     now: KernelTime,
@@ -99,6 +103,7 @@ impl Spans {
             open: Open::new(records),
             processes: FxHashMap::default(),
             passing: Passing::default(),
+            standing: StandingCache::default(),
             unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
@@ -168,8 +173,8 @@ impl Spans {
             self.unseen_requests += usize::from(began.role == Role::Server);
             return;
         }
-        let Request::Http(request) = &*began.request;
-        let record = Record::new(began, self.identities.span_id(), Context::of(request));
+        let Request::Http(request) = &began.request;
+        let record = Box::new(Record::new(began, self.identities.span_id(), Context::of(request)));
         self.index_process(began.id, record);
         self.join_ends(began.id);
     }
@@ -182,7 +187,7 @@ impl Spans {
     }
 
     /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Record) {
+    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) {
         let (first, thread, connection) = (record.first, record.thread, record.connection);
         let tgid = thread.tgid;
         match record.role {
@@ -276,7 +281,7 @@ impl Spans {
     /// The end of an exchange for which the table had no room: what it carried still counts.
     fn release_unknown(&mut self, exchange: &Exchange) {
         self.unseen_requests = self.unseen_requests.saturating_sub(usize::from(exchange.role == Role::Server));
-        let Request::Http(request) = &*exchange.request;
+        let Request::Http(request) = &exchange.request;
         let context = Context::of(request);
         let carried = context.as_ref().and_then(|context| Some((context, context.parent?)));
         let lineage = match carried {
@@ -328,7 +333,7 @@ impl Spans {
             if let Some(ambiguity) = ambiguity {
                 self.ambiguous[ambiguity as usize].increment();
             }
-            let first = record.first;
+            let (role, first) = (record.role, record.first);
             let lineage = match decision {
                 Decision::Wait(other) => {
                     self.wait(id, other);
@@ -336,7 +341,9 @@ impl Spans {
                 }
                 Decision::Given(lineage) => lineage,
             };
-            if let Some(process) = self.processes.get_mut(&tgid) {
+            if role == Role::Client
+                && let Some(process) = self.processes.get_mut(&tgid)
+            {
                 process.handle_call_decided(id, first);
             }
             if let Some(record) = self.open.get_mut(id) {
@@ -371,10 +378,11 @@ impl Spans {
     }
 
     fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
-        let Request::Http(request) = &*exchange.request;
-        let response = exchange.response.as_deref().map(|Response::Http(response)| response);
-        let description = grpc::describe(exchange, request, response);
-        let description = description.unwrap_or_else(|| http::describe(exchange, request, response));
+        let Request::Http(request) = &exchange.request;
+        let response = exchange.response.as_ref().map(|Response::Http(response)| response);
+        let description = grpc::describe(exchange, request, response, &mut self.standing);
+        let description =
+            description.unwrap_or_else(|| http::describe(exchange, request, response, &mut self.standing));
         let offset = self.clock.offset(self.now);
         self.spans.increment();
         self.ready.push_back(Span {
@@ -388,6 +396,7 @@ impl Spans {
             name: description.name,
             start: offset.wall(exchange.first.time),
             end: offset.wall(exchange.last.time.max(exchange.first.time)),
+            standing: description.standing,
             attributes: description.attributes,
             status: description.status,
             tgid: exchange.first.thread.tgid,

@@ -5,6 +5,8 @@
 //! Does not: decide parents. An exchange that finds the table full gets its span all the same, without a parent of
 //! Onlooker's making, and is counted.
 
+use std::{collections::hash_map::Entry, net::IpAddr};
+
 use rustc_hash::FxHashMap;
 
 use super::{Context, Sampled, SpanId, TraceId, processes::Candidates};
@@ -121,10 +123,20 @@ pub struct Lineage {
 /// Bias: with a translated client address the ends do not meet, and the server's span is a root.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub struct EndsKey {
-    client: Endpoint,
+    family: Family,
+    /// The bits of the client's address; of a unix socket its number.
+    address: (u64, u64),
+    port: u16,
     position: u32,
     /// Every network namespace has its own loopback; elsewhere 0, because the ends may lie in two.
     namespace: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+enum Family {
+    Unix,
+    V4,
+    V6,
 }
 
 impl EndsKey {
@@ -134,11 +146,22 @@ impl EndsKey {
             Role::Server => connection.remote,
             Role::Client => connection.local,
         };
-        if client == Endpoint::Unix(0) {
-            return None;
-        }
-        let is_loopback = client.address().is_some_and(|address| address.is_loopback());
-        Some(Self { client, position, namespace: if is_loopback { connection.network_namespace } else { 0 } })
+        let namespace = connection.network_namespace;
+        Some(match client {
+            Endpoint::Unix(0) => return None,
+            Endpoint::Unix(socket) => {
+                Self { family: Family::Unix, address: (0, socket), port: 0, position, namespace: 0 }
+            }
+            Endpoint::Internet(client) => {
+                let (family, bits) = match client.ip() {
+                    IpAddr::V4(address) => (Family::V4, address.to_bits().into()),
+                    IpAddr::V6(address) => (Family::V6, address.to_bits()),
+                };
+                let address = ((bits >> 64) as u64, bits as u64);
+                let namespace = if client.ip().is_loopback() { namespace } else { 0 };
+                Self { family, address, port: client.port(), position, namespace }
+            }
+        })
     }
 }
 
@@ -146,13 +169,15 @@ impl EndsKey {
 #[derive(Debug)]
 pub struct Open {
     limit: usize,
-    records: FxHashMap<ExchangeId, Record>,
-    by_ends: FxHashMap<(Role, EndsKey), ExchangeId>,
+    /// Boxed: they are large, and the table moves them when it grows.
+    records: FxHashMap<ExchangeId, Box<Record>>,
+    /// By role: where one end alone is watched, the other's table is empty, and nothing is looked up in it.
+    by_ends: [FxHashMap<EndsKey, ExchangeId>; 2],
 }
 
 impl Open {
     pub fn new(limit: usize) -> Self {
-        Self { limit, records: FxHashMap::default(), by_ends: FxHashMap::default() }
+        Self { limit, records: FxHashMap::default(), by_ends: Default::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -163,27 +188,28 @@ impl Open {
         self.records.len()
     }
 
-    pub fn insert(&mut self, id: ExchangeId, record: Record) {
+    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) {
         if let Some(ends) = record.ends {
-            self.by_ends.insert((record.role, ends), id);
+            self.by_ends[record.role as usize].insert(ends, id);
         }
         self.records.insert(id, record);
     }
 
     pub fn get(&self, id: ExchangeId) -> Option<&Record> {
-        self.records.get(&id)
+        self.records.get(&id).map(|record| &**record)
     }
 
     pub fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Record> {
-        self.records.get_mut(&id)
+        self.records.get_mut(&id).map(|record| &mut **record)
     }
 
     pub fn remove(&mut self, id: ExchangeId) {
         if let Some(record) = self.records.remove(&id)
             && let Some(ends) = record.ends
-            && self.by_ends.get(&(record.role, ends)) == Some(&id)
+            && let Entry::Occupied(entry) = self.by_ends[record.role as usize].entry(ends)
+            && *entry.get() == id
         {
-            self.by_ends.remove(&(record.role, ends));
+            entry.remove();
         }
     }
 
@@ -193,6 +219,7 @@ impl Open {
             Role::Server => Role::Client,
             Role::Client => Role::Server,
         };
-        self.by_ends.get(&(other, record.ends?)).copied()
+        let by_ends = &self.by_ends[other as usize];
+        if by_ends.is_empty() { None } else { by_ends.get(&record.ends?).copied() }
     }
 }

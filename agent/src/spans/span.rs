@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The span, before anything has decided whether it may leave.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
+use super::Standing;
 use crate::{exchanges::Role, moment::WallTime};
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -69,6 +70,8 @@ pub struct Span {
     pub name: Cow<'static, str>,
     pub start: WallTime,
     pub end: WallTime,
+    /// What it has in common with others of the same parties.
+    pub standing: Option<Arc<Standing>>,
     pub attributes: Vec<Attribute>,
     pub status: Status,
     /// The process it belongs to; `enrich` knows its resource.
@@ -76,8 +79,13 @@ pub struct Span {
 }
 
 impl Span {
+    /// The standing ones, then its own.
+    pub fn all_attributes(&self) -> impl Iterator<Item = &Attribute> {
+        self.standing.iter().flat_map(|standing| &standing.attributes).chain(&self.attributes)
+    }
+
     #[must_use]
     pub fn attribute(&self, key: &str) -> Option<&Value> {
-        self.attributes.iter().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+        self.all_attributes().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
     }
 }

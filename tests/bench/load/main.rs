@@ -9,7 +9,7 @@
 use std::{env, fs, time::Duration};
 
 use anyhow::{Context as _, Result, bail, ensure};
-use onlooker_tests::{Ledger, Load, LoadReport, Onlooker, PATIENCE, load::open_idle};
+use onlooker_tests::{Ledger, Load, LoadReport, Onlooker, PATIENCE, load::open_idle, raise_open_files};
 
 mod nginx;
 
@@ -162,17 +162,4 @@ fn machine() -> String {
     let model = info.lines().find_map(|line| line.strip_prefix("model name")?.split_once(": ")).map_or("", |(_, m)| m);
     let cores = std::thread::available_parallelism().map_or(0, usize::from);
     format!("{cores} × {model}, Linux {}", read("/proc/sys/kernel/osrelease").trim())
-}
-
-/// Ten thousand connections have as many descriptors here, and as many in nginx, which inherits the limit.
-fn raise_open_files() -> Result<()> {
-    let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
-    // SAFETY: both calls read or write the one structure they are given, which lives on this stack.
-    let result = unsafe {
-        libc::getrlimit(libc::RLIMIT_NOFILE, &raw mut limit);
-        limit.rlim_cur = limit.rlim_max;
-        libc::setrlimit(libc::RLIMIT_NOFILE, &raw const limit)
-    };
-    ensure!(result == 0, "the limit of open files stays where it is: {}", std::io::Error::last_os_error());
-    Ok(())
 }

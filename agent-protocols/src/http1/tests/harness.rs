@@ -111,13 +111,13 @@ pub(super) fn text(outcome: &Outcome) -> String {
     for message in &outcome.messages {
         let what = match &message.part {
             Part::RequestHead(request) => {
-                let Request::Http(request) = &**request;
+                let Request::Http(request) = request;
                 let ambiguous = if request.ambiguous_length { " ambiguous" } else { "" };
                 let (method, target) = (lossy(request.method()), lossy(request.target()));
                 format!("> {method} {target}{ambiguous}")
             }
             Part::ResponseHead(response) => {
-                let Response::Http(response) = &**response;
+                let Response::Http(response) = response;
                 let ambiguous = if response.ambiguous_length { " ambiguous" } else { "" };
                 format!("< {}{ambiguous}", response.status)
             }

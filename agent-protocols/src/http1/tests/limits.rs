@@ -31,7 +31,7 @@ fn a_large_head_with_the_traceparent_last() {
         let request = format!("GET / HTTP/1.1\r\n{fields}{end}");
         let whole = run(false, &[to(&request), from(OK)]);
         let Part::RequestHead(head) = &whole.messages[0].part else { panic!("{}", text(&whole)) };
-        let Request::Http(head) = &**head;
+        let Request::Http(head) = head;
         assert_eq!(head.header(Header::Traceparent), Some(TRACEPARENT.as_bytes()));
         for size in [1, 7, 1000, 16 * 1024] {
             let mut steps: Vec<_> = request.as_bytes().chunks(size).map(to).collect();

@@ -25,7 +25,6 @@ pub(super) fn entry(index: u32) -> (Field, u32, &'static [u8]) {
         12 => (Field::Status, b"400"),
         13 => (Field::Status, b"404"),
         14 => (Field::Status, b"500"),
-        28 => (Field::Kept(Header::ContentLength), b""),
         31 => (Field::Kept(Header::ContentType), b""),
         38 => (Field::Kept(Header::Host), b""),
         58 => (Field::Kept(Header::UserAgent), b""),

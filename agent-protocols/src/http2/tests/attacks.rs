@@ -94,7 +94,7 @@ fn heads_up_to_the_limit_are_read() {
         let outcome = run(false, &steps);
         assert_eq!(text(&outcome), "1 > GET /\n1 > end 0", "pieces of {size}");
         let Part::RequestHead(head) = &outcome.messages[0].part else { panic!("no head") };
-        let crate::Request::Http(head) = &**head;
+        let crate::Request::Http(head) = head;
         assert_eq!(head.header(crate::http::Header::Traceparent), Some(&b"last"[..]));
     }
 }

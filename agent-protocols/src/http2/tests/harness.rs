@@ -170,12 +170,12 @@ pub(super) fn text(outcome: &Outcome) -> String {
     for message in &outcome.messages {
         let what = match &message.part {
             Part::RequestHead(request) => {
-                let Request::Http(request) = &**request;
+                let Request::Http(request) = request;
                 let unknown = if request.has_unknown_fields { " ?" } else { "" };
                 format!("> {} {}{unknown}", lossy(request.method()), lossy(request.target()))
             }
             Part::ResponseHead(response) => {
-                let Response::Http(response) = &**response;
+                let Response::Http(response) = response;
                 let unknown = if response.has_unknown_fields { " ?" } else { "" };
                 format!("< {}{unknown}", response.status)
             }

@@ -62,12 +62,12 @@ fn a_response_that_overtakes_its_request_waits_for_it() {
     kernel.read(&response(0, 0));
     let mut onlooker = watch(&kernel);
     assert_eq!(onlooker.began, 0);
-    assert!(onlooker.connections.held_bytes > 0);
+    assert!(onlooker.connections.accounts.held_bytes > 0);
     kernel.records.clear();
     kernel.write_exit(writing);
     onlooker.watch(&kernel.records);
     assert_eq!(onlooker.outcomes(), ["/0 200"]);
-    assert_eq!(onlooker.connections.held_bytes, 0);
+    assert_eq!(onlooker.connections.accounts.held_bytes, 0);
 }
 
 #[test]
@@ -77,11 +77,11 @@ fn what_waits_is_let_go_after_its_time_and_not_before() {
     drop(kernel.write_enter(&request(1, 0)));
     kernel.read(&response(1, 0));
     let mut onlooker = watch(&kernel);
-    assert!(onlooker.connections.held_bytes > 0);
+    assert!(onlooker.connections.accounts.held_bytes > 0);
     onlooker.time(kernel.now_ns + HELD_NANOSECONDS - 1);
-    assert!(onlooker.connections.held_bytes > 0);
+    assert!(onlooker.connections.accounts.held_bytes > 0);
     onlooker.time(kernel.now_ns + HELD_NANOSECONDS);
-    assert_eq!(onlooker.connections.held_bytes, 0);
+    assert_eq!(onlooker.connections.accounts.held_bytes, 0);
     kernel.records.clear();
     exchange(&mut kernel, Sent, 2);
     kernel.close();

@@ -31,9 +31,9 @@ fn ten_thousand_idle_connections_hold_nothing_but_their_entries() {
     }
     assert_eq!(onlooker.connections.len(), 10_000);
     assert_eq!(onlooker.ended.len(), 10_000);
-    assert_eq!(onlooker.connections.held_bytes, 0);
+    assert_eq!(onlooker.connections.accounts.held_bytes, 0);
     assert_eq!(onlooker.exchanges.open(), 0);
-    assert!(onlooker.connections.waiting.is_empty());
+    assert!(onlooker.connections.accounts.waiting.is_empty());
     assert_eq!(onlooker.connections.out.heard.len(), 0);
 }
 
@@ -61,7 +61,7 @@ fn a_connection_that_makes_too_much_be_held_is_dropped() {
     (0..20).for_each(|_| kernel.write(&[b'x'; 100]));
     onlooker.watch(&kernel.records);
     assert_eq!(onlooker.uninteresting, [3]);
-    assert_eq!(onlooker.connections.held_bytes, 0);
+    assert_eq!(onlooker.connections.accounts.held_bytes, 0);
     assert_eq!(onlooker.count(Family::ConnectionsDropped, "reason", "memory"), 1);
 }
 
@@ -76,10 +76,10 @@ fn what_waits_on_one_connection_is_bounded() {
     let mut most = 0;
     for record in &kernel.records {
         onlooker.watch(std::slice::from_ref(record));
-        most = most.max(onlooker.connections.held_bytes);
+        most = most.max(onlooker.connections.accounts.held_bytes);
     }
     assert!(most > 0 && most <= 256 * 1024 + 1000, "{most} bytes waited");
-    assert_eq!(onlooker.connections.held_bytes, 0);
+    assert_eq!(onlooker.connections.accounts.held_bytes, 0);
 }
 
 #[test]

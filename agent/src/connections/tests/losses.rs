@@ -112,7 +112,7 @@ proptest! {
         }
         prop_assert_eq!(onlooker.began, onlooker.ended.len());
         prop_assert_eq!(onlooker.exchanges.open(), 0);
-        prop_assert_eq!(onlooker.connections.held_bytes, 0);
+        prop_assert_eq!(onlooker.connections.accounts.held_bytes, 0);
         // The one thing that cannot be told: a single exchange of which both first records are lost looks like one of
         // another protocol, because no record says where a stream began or ended.
         prop_assume!(scripts.len() > 1 || onlooker.began + onlooker.lost() as usize > 0);

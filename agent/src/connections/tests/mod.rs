@@ -3,6 +3,7 @@
 
 mod behaviour;
 mod bounds;
+mod following;
 mod http2;
 mod kernel;
 mod losses;
@@ -83,8 +84,8 @@ impl Onlooker {
         self.ended
             .iter()
             .map(|exchange| {
-                let Request::Http(request) = &*exchange.request;
-                let status = match exchange.response.as_deref() {
+                let Request::Http(request) = &exchange.request;
+                let status = match &exchange.response {
                     Some(Response::Http(response)) => response.status,
                     None => 0,
                 };

@@ -76,7 +76,7 @@ impl Serialize for SpanFields<'_> {
         fields.serialize_field("kind", &kind(span.kind))?;
         fields.serialize_field("startTimeUnixNano", &Decimal(&span.start.0))?;
         fields.serialize_field("endTimeUnixNano", &Decimal(&span.end.0))?;
-        fields.serialize_field("attributes", &Attributes(&span.attributes))?;
+        fields.serialize_field("attributes", &SpanAttributes(span))?;
         fields.serialize_field("status", &StatusFields { code: status(span.status) })?;
         fields.end()
     }
@@ -107,12 +107,19 @@ fn attributes<S: Serializer>(attributes: &&[Attribute], serializer: S) -> Result
     Attributes(attributes).serialize(serializer)
 }
 
+struct SpanAttributes<'a>(&'a Span);
+
+impl Serialize for SpanAttributes<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.all_attributes().map(KeyValue::of))
+    }
+}
+
 struct Attributes<'a>(&'a [Attribute]);
 
 impl Serialize for Attributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer
-            .collect_seq(self.0.iter().map(|attribute| KeyValue { key: attribute.key, value: any(&attribute.value) }))
+        serializer.collect_seq(self.0.iter().map(KeyValue::of))
     }
 }
 
@@ -120,6 +127,12 @@ impl Serialize for Attributes<'_> {
 struct KeyValue<'a> {
     key: &'static str,
     value: AnyValue<'a>,
+}
+
+impl<'a> KeyValue<'a> {
+    fn of(attribute: &'a Attribute) -> Self {
+        Self { key: attribute.key, value: any(&attribute.value) }
+    }
 }
 
 #[derive(Serialize)]

@@ -33,6 +33,7 @@ fn root() -> Span {
         name: "GET".into(),
         start: WallTime(1_700_000_000_123_456_789),
         end: WallTime(1_700_000_000_123_456_790),
+        standing: None,
         attributes: Vec::new(),
         status: Status::Unset,
         tgid: 1,
@@ -46,6 +47,7 @@ fn call() -> Span {
         parent_is_remote: true,
         trace_state: Some("vendor=\"1\"".to_owned()),
         kind: Kind::Client,
+        standing: None,
         attributes: vec![
             Attribute { key: "text", value: Value::Text("a \"quoted\"\nline \u{1b}[0m ✓".into()) },
             Attribute { key: "integer", value: Value::Integer(i64::MIN) },

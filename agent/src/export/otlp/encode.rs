@@ -3,7 +3,7 @@
 //!
 //! Field numbers are those of `opentelemetry/proto/{trace,common,resource}/v1`.
 
-use super::wire::{Field, Writer};
+use super::wire::{Field, Writer, delimited_len, varint_len};
 use crate::{
     enrich::Resource,
     spans::{Attribute, Kind, Span, Status, Value},
@@ -36,7 +36,7 @@ pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
     const STATUS_CODE: Field = Field::new(3);
     const STATUS_CODE_ERROR: u64 = 2;
 
-    Writer(out).message(SCOPE_SPANS_SPANS, |out| {
+    Writer(out).message::<2>(SCOPE_SPANS_SPANS, |out| {
         out.bytes(TRACE_ID, &span.trace_id.0);
         out.bytes(SPAN_ID, &span.span_id.0);
         if let Some(state) = &span.trace_state {
@@ -49,11 +49,14 @@ pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
         out.varint(KIND, kind_number(span.kind));
         out.fixed64(START_TIME_UNIX_NANO, span.start.0);
         out.fixed64(END_TIME_UNIX_NANO, span.end.0);
+        if let Some(standing) = &span.standing {
+            out.0.extend_from_slice(standing.encoded(|attributes| encoded(ATTRIBUTES, attributes)));
+        }
         for attribute in &span.attributes {
             encode_attribute(ATTRIBUTES, attribute, out);
         }
         if span.status == Status::Error {
-            out.message(STATUS, |status| status.varint(STATUS_CODE, STATUS_CODE_ERROR));
+            out.message::<1>(STATUS, |status| status.varint(STATUS_CODE, STATUS_CODE_ERROR));
         }
         flags(span, out);
     });
@@ -76,22 +79,54 @@ const fn kind_number(kind: Kind) -> u64 {
 
 /// Appends the resource as `ResourceSpans.resource`, tag and length included.
 pub fn encode_resource(resource: &Resource, out: &mut Vec<u8>) {
-    Writer(out).message(RESOURCE_SPANS_RESOURCE, |out| {
+    Writer(out).message::<2>(RESOURCE_SPANS_RESOURCE, |out| {
         for attribute in &resource.attributes {
             encode_attribute(RESOURCE_ATTRIBUTES, attribute, out);
         }
     });
 }
 
+fn encoded(field: Field, attributes: &[Attribute]) -> Box<[u8]> {
+    let mut out = Vec::new();
+    attributes.iter().for_each(|attribute| encode_attribute(field, attribute, &mut Writer(&mut out)));
+    out.into()
+}
+
+#[inline]
 fn encode_attribute(field: Field, attribute: &Attribute, out: &mut Writer<'_>) {
     const KEY: Field = Field::new(1);
     const VALUE: Field = Field::new(2);
-    out.message(field, |out| {
-        out.text(KEY, attribute.key);
-        out.message(VALUE, |out| encode_value(&attribute.value, out));
-    });
+    let value_length = value_length(&attribute.value);
+    let length = delimited_len(attribute.key.len()) + delimited_len(value_length);
+    if let Ok(short @ 0..0x80) = u8::try_from(length) {
+        // Nearly all are: then no length takes more than a byte, and what stands between key and value is written at once.
+        let (key, value) = (attribute.key, &attribute.value);
+        out.0.extend_from_slice(&[field.delimited_tag(), short, KEY.delimited_tag(), key.len() as u8]);
+        out.0.extend_from_slice(key.as_bytes());
+        out.0.extend_from_slice(&[VALUE.delimited_tag(), value_length as u8]);
+        return encode_value(value, out);
+    }
+    out.delimited(field, length);
+    out.text(KEY, attribute.key);
+    out.delimited(VALUE, value_length);
+    encode_value(&attribute.value, out);
 }
 
+/// Bytes that `encode_value` writes.
+fn value_length(value: &Value) -> usize {
+    match value {
+        Value::Text(text) => delimited_len(text.len()),
+        Value::Boolean(_) => 2,
+        Value::Integer(value) => 1 + varint_len(value.cast_unsigned()),
+        Value::Texts(texts) => delimited_len(texts_length(texts)),
+    }
+}
+
+fn texts_length(texts: &[String]) -> usize {
+    texts.iter().map(|text| delimited_len(delimited_len(text.len()))).sum()
+}
+
+#[inline]
 fn encode_value(value: &Value, out: &mut Writer<'_>) {
     const STRING: Field = Field::new(1);
     const BOOL: Field = Field::new(2);
@@ -103,10 +138,12 @@ fn encode_value(value: &Value, out: &mut Writer<'_>) {
         Value::Boolean(value) => out.varint(BOOL, u64::from(*value)),
         // int64 on the wire is its two's complement in 64 bits.
         Value::Integer(value) => out.varint(INT, value.cast_unsigned()),
-        Value::Texts(texts) => out.message(ARRAY, |array| {
+        Value::Texts(texts) => {
+            out.delimited(ARRAY, texts_length(texts));
             for text in texts {
-                array.message(ARRAY_VALUES, |value| value.text(STRING, text));
+                out.delimited(ARRAY_VALUES, delimited_len(text.len()));
+                out.text(STRING, text);
             }
-        }),
+        }
     }
 }

@@ -32,44 +32,61 @@ const DELIMITED: u8 = 2;
 pub struct Writer<'buffer>(pub &'buffer mut Vec<u8>);
 
 impl Writer<'_> {
+    #[inline]
     pub fn varint(&mut self, field: Field, value: u64) {
         self.0.push((field.0 << 3) | VARINT);
         push_varint(self.0, value);
     }
 
+    #[inline]
     pub fn fixed64(&mut self, field: Field, value: u64) {
         self.0.push((field.0 << 3) | FIXED64);
         self.0.extend_from_slice(&value.to_le_bytes());
     }
 
+    #[inline]
     pub fn bytes(&mut self, field: Field, value: &[u8]) {
         self.0.push(field.delimited_tag());
         push_varint(self.0, value.len() as u64);
         self.0.extend_from_slice(value);
     }
 
+    #[inline]
     pub fn text(&mut self, field: Field, value: &str) {
         self.bytes(field, value.as_bytes());
     }
 
-    /// A message inside this one. Its length stands before it and is known after it: one byte is kept free, and a
-    /// message of 128 bytes or more is moved up by what the length needs beyond that.
-    pub fn message(&mut self, field: Field, fill: impl FnOnce(&mut Writer<'_>)) {
+    /// The beginning of a message of so many bytes; what follows is its content.
+    #[inline]
+    pub fn delimited(&mut self, field: Field, length: usize) {
+        self.0.push(field.delimited_tag());
+        push_varint(self.0, length as u64);
+    }
+
+    /// A message inside this one whose length is not known before. Room is kept for the length that most of these have,
+    /// `usual_prefix` bytes; a message of another size is moved.
+    pub fn message<const USUAL_PREFIX: usize>(&mut self, field: Field, fill: impl FnOnce(&mut Writer<'_>)) {
         self.0.push(field.delimited_tag());
         let at = self.0.len();
-        self.0.push(0);
+        self.0.extend_from_slice(&[0; USUAL_PREFIX]);
+        let start = self.0.len();
         fill(&mut Writer(self.0));
-        let length = self.0.len() - at - 1;
-        if let Ok(short @ 0..0x80) = u8::try_from(length) {
-            self.0[at] = short;
-            return;
-        }
+        let end = self.0.len();
         let mut prefix = [0; MAX_VARINT_BYTES];
-        let prefix = varint(&mut prefix, length as u64);
-        self.0.resize(self.0.len() + prefix.len() - 1, 0);
-        self.0.copy_within(at + 1..=at + length, at + prefix.len());
+        let prefix = varint(&mut prefix, (end - start) as u64);
+        if prefix.len() != USUAL_PREFIX {
+            self.0.resize(end.max(end + prefix.len() - USUAL_PREFIX), 0);
+            self.0.copy_within(start..end, at + prefix.len());
+            self.0.truncate(at + prefix.len() + end - start);
+        }
         self.0[at..at + prefix.len()].copy_from_slice(prefix);
     }
+}
+
+/// Bytes of a length-delimited field with so much content.
+#[must_use]
+pub const fn delimited_len(content: usize) -> usize {
+    1 + varint_len(content as u64) + content
 }
 
 /// Seven bits a byte: 64 bits need ten.
@@ -86,6 +103,7 @@ fn varint(buffer: &mut [u8; MAX_VARINT_BYTES], mut value: u64) -> &[u8] {
     &buffer[..=length]
 }
 
+#[inline]
 pub fn push_varint(out: &mut Vec<u8>, value: u64) {
     if value < 0x80 {
         out.push(value as u8);
@@ -96,8 +114,11 @@ pub fn push_varint(out: &mut Vec<u8>, value: u64) {
 
 /// Bytes that `value` takes as a varint.
 #[must_use]
-pub const fn varint_len(value: usize) -> usize {
-    let bits = (usize::BITS - (value | 1).leading_zeros()) as usize;
+pub const fn varint_len(value: u64) -> usize {
+    if value < 0x80 {
+        return 1;
+    }
+    let bits = (u64::BITS - value.leading_zeros()) as usize;
     bits.div_ceil(7)
 }
 
@@ -115,7 +136,7 @@ mod tests {
                 push_varint(&mut bytes, value);
                 assert_eq!(decode_varint(&mut bytes.as_slice()), Ok(value));
                 assert_eq!(bytes.len(), encoded_len_varint(value));
-                assert_eq!(varint_len(value as usize), bytes.len());
+                assert_eq!(varint_len(value), bytes.len());
             }
         }
     }
@@ -126,7 +147,7 @@ mod tests {
         for size in [0, 1, 125, 126, 127, 128, 16_380, 16_384, 70_000] {
             let text = "x".repeat(size);
             let mut bytes = vec![9];
-            Writer(&mut bytes).message(INNER, |inner| inner.message(INNER, |inner| inner.text(INNER, &text)));
+            Writer(&mut bytes).message::<1>(INNER, |inner| inner.message::<2>(INNER, |inner| inner.text(INNER, &text)));
             let mut rest = &bytes[1..];
             for _ in 0..3 {
                 assert_eq!(rest[0], INNER.delimited_tag());

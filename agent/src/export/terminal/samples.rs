@@ -108,6 +108,7 @@ impl Sample {
             name: Cow::Owned(self.name.clone()),
             start: WallTime(self.start),
             end: WallTime(self.end),
+            standing: None,
             attributes: self.attributes.clone(),
             status: if self.is_error { Status::Error } else { Status::Unset },
             tgid: 1,

@@ -84,7 +84,7 @@ impl Told {
         Moment { time: KernelTime(time * MS), thread: Thread { tgid: self.tgid, tid }, position: 77 }
     }
 
-    pub fn parts(&self) -> (Rc<ConnectionFacts>, Rc<Request>) {
+    pub fn parts(&self) -> (Rc<ConnectionFacts>, Request) {
         let client = Endpoint::Internet(SocketAddr::from(([10, 0, 0, 1], self.port)));
         let server = Endpoint::Internet(SocketAddr::from(([10, 0, 0, 2], 80)));
         // The client sees another address than the server has, as behind a Kubernetes service.
@@ -99,7 +99,7 @@ impl Told {
         let headers: Vec<(Header, &[u8])> =
             self.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
         let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &headers);
-        (Rc::new(facts), Rc::new(Request::Http(request)))
+        (Rc::new(facts), Request::Http(request))
     }
 
     pub fn began(&self) -> ExchangeEvent {
@@ -113,7 +113,7 @@ impl Told {
         let (connection, request) = self.parts();
         let response = self.answered.map(|_| {
             let response = HttpResponse::new(HttpVersion::Http11, 200, &[]);
-            Box::new(Response::Http(response))
+            Response::Http(response)
         });
         ExchangeEvent::Ended(Box::new(Exchange {
             id: ExchangeId(self.id),

@@ -39,6 +39,7 @@ fn span(number: u64) -> Span {
         name: Cow::Borrowed("GET"),
         start: WallTime(1_700_000_000_000_000_000 + number),
         end: WallTime(1_700_000_000_000_001_000 + number),
+        standing: None,
         attributes: vec![Attribute { key: "url.path", value: Value::Text(Cow::Borrowed("/orders")) }],
         status: Status::Unset,
         tgid: 1,

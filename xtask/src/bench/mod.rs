@@ -1,7 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask bench parse` and `cargo xtask bench load`: the parsers alone, and the whole against a real server.
+//! `cargo xtask bench WHAT`: the parsers alone, the daemon on a made-up recording, the whole against a real server, and what
+//! it costs to the instruction.
 
 use anyhow::{Result, ensure};
+
+mod cost;
+
+pub use cost::run as cost;
 
 use crate::{
     build, setup,
@@ -11,6 +16,19 @@ use crate::{
 
 pub fn parse() -> Result<()> {
     run_step(&mut cargo(["bench", "--package", "agent-protocols", "--bench", "parse"]))
+}
+
+/// The measuring itself is `tests/bench/replay/`. It needs no root: nothing is watched.
+pub fn replay() -> Result<()> {
+    let onlooker = build::run()?;
+    if find_program("valgrind").is_none() {
+        setup::install_package("valgrind", "to count instructions")?;
+    }
+    say("bench: replay");
+    run_step(
+        cargo(["bench", "--quiet", "--package", "onlooker-tests", "--bench", "replay"])
+            .env("ONLOOKER_BINARY", onlooker),
+    )
 }
 
 /// The measuring itself is `tests/bench/load.rs`: it shares the load generator with the tests.

@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Records that follow the ones before them take a short way through a connection; it must lead where the long one does.
+
+use std::{format, string::String};
+
+use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
+use bytemuck::Zeroable as _;
+use proptest::{collection::vec, prelude::*, sample::select};
+
+use super::*;
+use crate::connections::heard::Outputs;
+
+const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
+const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+
+/// What may be wrong with a record of an otherwise ordinary conversation.
+#[derive(Clone, Copy, Debug)]
+enum Oddity {
+    Nothing,
+    Lost,
+    Position(i32),
+    OtherPosition(i32),
+    Turn(i32),
+    Captured(u32),
+    Flags(u32),
+}
+
+fn oddity() -> impl Strategy<Value = Oddity> {
+    prop_oneof![
+        12 => Just(Oddity::Nothing),
+        1 => Just(Oddity::Lost),
+        1 => (-50..50).prop_map(Oddity::Position),
+        1 => (-50..50).prop_map(Oddity::OtherPosition),
+        1 => (-3..5).prop_map(Oddity::Turn),
+        1 => (0_u32..40).prop_map(Oddity::Captured),
+        1 => select(&[DATA_END, DATA_UNREADABLE][..]).prop_map(Oddity::Flags),
+    ]
+}
+
+/// A server's conversation: whole messages or parts of them, each with its oddity.
+fn records(steps: &[(usize, Oddity)]) -> Vec<(DataRecord, Vec<u8>)> {
+    let (mut positions, mut turn, mut rest) = ([1000_u32, 5000], 0, &[][..]);
+    let mut records = Vec::new();
+    for (number, &(length, oddity)) in steps.iter().enumerate() {
+        if rest.is_empty() {
+            turn += 1;
+            rest = if turn % 2 == 1 { REQUEST } else { RESPONSE };
+        }
+        let is_sent = turn % 2 == 0;
+        let (payload, behind) = rest.split_at(length.min(rest.len()));
+        rest = behind;
+        let mut record = DataRecord {
+            tgid: 1,
+            tid: 1,
+            flags: if is_sent { DATA_SENT } else { 0 },
+            time_ns: number as u64,
+            length: payload.len() as u32,
+            captured: payload.len() as u32,
+            position: positions[usize::from(is_sent)],
+            other_position: positions[usize::from(!is_sent)],
+            turn,
+            ..DataRecord::zeroed()
+        };
+        positions[usize::from(is_sent)] += record.length;
+        match oddity {
+            Oddity::Nothing => {}
+            Oddity::Lost => continue,
+            Oddity::Position(by) => record.position = record.position.wrapping_add_signed(by),
+            Oddity::OtherPosition(by) => record.other_position = record.other_position.wrapping_add_signed(by),
+            Oddity::Turn(by) => record.turn = record.turn.saturating_add_signed(by).max(1),
+            Oddity::Captured(bytes) => record.captured = record.captured.min(bytes),
+            Oddity::Flags(flags) => record.flags |= flags,
+        }
+        records.push((record, payload[..record.captured as usize].to_vec()));
+    }
+    records
+}
+
+/// All that came out, and the account.
+fn heard(
+    records: &[(DataRecord, Vec<u8>)],
+    before: bool,
+    handle: fn(&mut Connection, &DataRecord, &[u8], &mut Outputs),
+) -> String {
+    let ledger = Ledger::new();
+    let (mut connection, mut out) = (Connection::default(), Outputs::new(&ledger));
+    connection.open(facts::facts(&OpenedRecord { connection: 1, ..OpenedRecord::zeroed() }), before, before);
+    for (record, payload) in records {
+        handle(&mut connection, record, payload, &mut out);
+    }
+    connection.finish(End::Finished, KernelTime(u64::MAX), Some(records.len() as u32), &mut out);
+    format!("{:#?}\n{:?}\n{}", out.heard, out.uninteresting, ledger.lines())
+}
+
+proptest! {
+    #[test]
+    fn the_short_way_leads_where_the_long_one_does(
+        steps in vec((select(&[5_usize, 20, 100, 100][..]), oddity()), 1..30),
+        before: bool,
+    ) {
+        let records = records(&steps);
+        let short = heard(&records, before, Connection::handle_data);
+        prop_assert_eq!(short, heard(&records, before, Connection::handle_data_the_long_way));
+    }
+}
