@@ -43,7 +43,11 @@ const fn client(method: &'static [u8], target: &'static [u8]) -> Case {
 /// Name, status and attributes, one a line, sorted.
 fn described(case: &Case) -> String {
     let (method, target) = case.request;
-    let request = HttpRequest::new(case.version, method, target, case.headers);
+    described_as(case, &HttpRequest::new(case.version, method, target, case.headers))
+}
+
+/// As `described`, with another request.
+fn described_as(case: &Case, request: &HttpRequest) -> String {
     let response = case.status.map(|status| HttpResponse::new(case.version, status, &[]));
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (near, far) = match (case.unix, case.role) {
@@ -70,8 +74,8 @@ fn described(case: &Case) -> String {
         last: Moment::default(),
     };
     let mut cache = StandingCache::default();
-    let description = describe(&exchange, &request, response.as_ref(), &mut cache);
-    let again = describe(&exchange, &request, response.as_ref(), &mut cache);
+    let description = describe(&exchange, request, response.as_ref(), &mut cache);
+    let again = describe(&exchange, request, response.as_ref(), &mut cache);
     assert_eq!((&again.standing, &again.attributes), (&description.standing, &description.attributes));
     let standing = description.standing.iter().flat_map(|standing| &standing.attributes);
     let is_redacted = |attribute: &Attribute| ["url.full", "url.path", "url.query"].contains(&attribute.key);
@@ -337,6 +341,9 @@ fn what_was_named_before_the_connection_was_seen_is_left_out() {
     };
     assert_eq!(target_of(&request(b"GET", b"")).path, None);
     assert_eq!(target_of(&request(b"GET", b"/a")).path, Some(&b"/a"[..]));
+    let unknown = described_as(&server(b"", b""), &request(b"", b""));
+    assert!(unknown.starts_with("HTTP Unset\n"), "{unknown}");
+    assert!(!["http.request.method", "url.path"].iter().any(|key| unknown.contains(key)), "{unknown}");
     let case = Case {
         version: HttpVersion::Http2,
         status: Some(0),
