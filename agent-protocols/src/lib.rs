@@ -14,10 +14,11 @@ extern crate std;
 
 pub mod http;
 pub mod http1;
+pub mod http2;
 mod message;
 mod piece;
 mod registry;
 
-pub use message::{BodyEnd, Broken, Message, Part, Problem, Request, Response};
+pub use message::{BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc};
 pub use piece::{Direction, End, StreamPiece};
-pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise};
+pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise, recognise_inside};

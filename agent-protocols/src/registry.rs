@@ -6,7 +6,7 @@
 //! and one line here.
 
 use crate::{
-    http1,
+    http1, http2,
     message::{Message, Problem},
     piece::{Direction, StreamPiece},
 };
@@ -14,6 +14,7 @@ use crate::{
 protocols! {
     // In the order in which they are asked.
     Http1 = http1,
+    Http2 = http2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,36 @@ pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
         }
     }
     recognition
+}
+
+impl Protocol {
+    /// Many exchanges are under way at once on one connection, so that its turns say nothing of their number.
+    #[must_use]
+    pub const fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2)
+    }
+}
+
+/// Whose is this piece, which lies anywhere in a connection that was joined? Only protocols are asked that can be joined
+/// at any place; the others begin at a turn. `NeedMore` says that it is likely one of theirs: ask again with the next.
+#[must_use]
+pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
+    http2::recognise_inside(direction, piece)
+}
+
+impl<M: Copy> Parser<M> {
+    /// A connection can be handed over to another protocol (RFC 7540 section 3.2): what follows goes to its parser.
+    /// `piece` is the one that was just handled.
+    fn hand_over(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
+        let Self::Http1(http1) = self else { return };
+        let Some(upgrade) = http1.take_upgrade() else { return };
+        let used = upgrade.used;
+        let mut parser = http2::Parser::upgraded(upgrade);
+        if let StreamPiece::Bytes(bytes) = piece {
+            parser.handle_rest(direction, bytes.get(used as usize..).unwrap_or_default(), used, mark);
+        }
+        *self = Self::Http2(parser);
+    }
 }
 
 /// Makes the enums of a list of protocols, and hands each call on to the protocol's own.
@@ -102,6 +133,7 @@ macro_rules! protocols {
                 match self {
                     $(Self::$name(parser) => parser.handle(direction, piece, mark),)+
                 }
+                self.hand_over(direction, piece, mark);
             }
 
             pub fn poll_message(&mut self) -> Option<Message<M>> {

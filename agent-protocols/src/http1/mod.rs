@@ -64,8 +64,24 @@ pub struct Parser<M> {
     /// The conversation has turned since the newest request's head began.
     turned_since_head: bool,
     finished: bool,
+    /// The request that was granted HTTP/2, and where in its piece the head ends that granted it.
+    upgraded: Option<(u64, u32)>,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
+}
+
+/// A connection on which HTTP/2 was asked for and granted (RFC 7540 section 3.2). The request is answered there.
+#[derive(Debug)]
+pub(crate) struct Upgrade<M> {
+    /// The direction in which requests flow.
+    pub(crate) requests: Direction,
+    /// The number of the request that asked for it.
+    pub(crate) request: u64,
+    /// Bytes of the last piece that were HTTP/1.
+    pub(crate) used: u32,
+    /// What has not been polled.
+    pub(crate) messages: VecDeque<Message<M>>,
+    pub(crate) problems: VecDeque<Problem>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -93,6 +109,7 @@ impl<M: Copy> Parser<M> {
             batch_is_split: false,
             turned_since_head: false,
             finished: false,
+            upgraded: None,
             messages: VecDeque::new(),
             problems: VecDeque::new(),
         }
@@ -130,6 +147,13 @@ impl<M: Copy> Parser<M> {
     #[must_use]
     pub const fn is_finished(&self) -> bool {
         self.finished
+    }
+
+    /// Gives what HTTP/2 goes on with, once, if the piece that was just handled made it that.
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade<M>> {
+        let (request, used) = self.upgraded.take()?;
+        let (messages, problems) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.problems));
+        Some(Upgrade { requests: self.direction, request, used, messages, problems })
     }
 
     /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction.

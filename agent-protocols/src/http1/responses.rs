@@ -11,6 +11,7 @@ use super::{
     lane::{Event, Place, Unfinished},
 };
 use crate::{
+    http::Header,
     message::{BodyEnd, Broken, Part, Problem, Response},
     piece::{End, StreamPiece},
 };
@@ -82,6 +83,10 @@ impl<M: Copy> Parser<M> {
             return;
         }
         let (stream, method) = (oldest.stream, oldest.method);
+        let switches_to = head.response.header(Header::Upgrade).filter(|_| status == SWITCHING_PROTOCOLS);
+        if switches_to.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {
+            return self.upgrade(stream, head_end);
+        }
         if head.length_is_invalid {
             self.note(Problem::InvalidLength);
         }
@@ -121,6 +126,15 @@ impl<M: Copy> Parser<M> {
             self.end_request(request_end, request_place);
         }
         self.tell(answered.stream, place, Part::ResponseEnd(end));
+    }
+
+    /// What follows is HTTP/2, and holds the answer to this request; those behind it have none.
+    fn upgrade(&mut self, stream: u64, head_end: Place<M>) {
+        self.end_request(BodyEnd::default(), head_end);
+        self.outstanding.pop_front();
+        self.break_all(Broken::NotUnderstood, head_end.mark);
+        self.upgraded = Some((stream, head_end.offset));
+        self.finished = true;
     }
 
     /// What follows is another protocol.

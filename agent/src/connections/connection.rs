@@ -287,7 +287,7 @@ impl Connection {
             if gap > 0 {
                 self.turns.lose(direction);
             }
-            self.begin_lost_turn(direction, record.turn - 2, gap.max(1), before_gap, out);
+            self.begin_lost_turn(direction, record.turn - 2, gap.max(self.least_gap()), before_gap, out);
         } else if gap > 0 && !turns_here {
             self.lose(direction, gap, before_gap, out);
         }
@@ -375,7 +375,7 @@ impl Connection {
         }
         if skipped {
             // Where the place was not known, nothing says how much the half-turn was; but it was something.
-            self.begin_lost_turn(other, record.turn - 1, gap.max(1), mark, out);
+            self.begin_lost_turn(other, record.turn - 1, gap.max(self.least_gap()), mark, out);
         } else if gap > 0 {
             self.lose(other, gap, mark, out);
         }
@@ -398,9 +398,19 @@ impl Connection {
     /// only behind the gap whether a request goes on here.
     fn begin_lost_turn(&mut self, direction: Direction, turn: u32, gap: u64, mark: Moment, out: &mut Outputs) {
         self.emit_turn(direction, turn, false, mark, out);
-        self.emit(direction, StreamPiece::Gap { length: gap }, mark, false, out);
+        if gap > 0 {
+            self.emit(direction, StreamPiece::Gap { length: gap }, mark, false, out);
+        }
         self.turns.begin(direction, turn, self.reading.is_inside_request());
         self.turns.lose(direction);
+    }
+
+    /// Bytes of a half-turn that was lost though no byte is missing by what the positions say: they were not known. Where
+    /// both directions flow at once, the half-turns of two threads are counted in one order and recorded in another, and
+    /// the positions alone are right.
+    fn least_gap(&self) -> u64 {
+        let is_multiplexed = self.reading.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed());
+        u64::from(!is_multiplexed)
     }
 
     fn lose(&mut self, direction: Direction, length: u64, mark: Moment, out: &mut Outputs) {

@@ -69,8 +69,9 @@ impl Outputs {
         }
     }
 
+    /// Half-turns that were lost are requests that were, unless many requests share one.
     pub fn count_lost(&self, protocol: Option<Protocol>, requests: u32) {
-        if requests == 0 {
+        if requests == 0 || protocol.is_some_and(Protocol::is_multiplexed) {
             return;
         }
         let known = protocol.and_then(|protocol| Protocol::ALL.iter().position(|known| *known == protocol));

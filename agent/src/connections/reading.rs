@@ -5,7 +5,9 @@
 
 use std::rc::Rc;
 
-use agent_protocols::{Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, recognise};
+use agent_protocols::{
+    Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, recognise, recognise_inside,
+};
 
 use super::heard::{Heard, Outputs, What};
 use crate::{
@@ -45,7 +47,6 @@ struct Prefix {
 
 pub(super) struct Parsing {
     parser: Parser<Moment>,
-    protocol: Protocol,
     requests: Direction,
     /// The stream of the last request, until its end was seen.
     open_request: Option<u64>,
@@ -68,7 +69,7 @@ impl Default for Reading {
 impl Reading {
     pub fn protocol(&self) -> Option<(Protocol, Direction)> {
         match self {
-            Self::Parsing(parsing) => Some((parsing.protocol, parsing.requests)),
+            Self::Parsing(parsing) => Some((parsing.parser.protocol(), parsing.requests)),
             _ => None,
         }
     }
@@ -103,13 +104,13 @@ impl Reading {
         match self {
             Self::Deaf => Effect::default(),
             Self::Parsing(parsing) => parsing.handle(facts, direction, piece, mark, out),
-            Self::Guessing(guess) => match guess.handle(direction, piece, mark, clean) {
+            Self::Guessing(guess) => match guess.handle(facts, direction, piece, mark, clean) {
                 Verdict::Open => Effect::default(),
                 Verdict::GiveUp => Effect { gave_up: true, ..Effect::default() },
                 Verdict::Found { protocol, requests, prefix } => {
                     let joined = facts.joined_mid_stream || guess.missed;
                     let parser = Parser::new(protocol, requests, joined);
-                    let mut parsing = Box::new(Parsing { parser, protocol, requests, open_request: None });
+                    let mut parsing = Box::new(Parsing { parser, requests, open_request: None });
                     let first = prefix.as_ref().map_or(mark, |prefix| prefix.mark);
                     parsing.parser.handle(direction, StreamPiece::Turn, first);
                     let mut request_began = false;
@@ -139,7 +140,14 @@ enum Verdict {
 }
 
 impl Guess {
-    fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool) -> Verdict {
+    fn handle(
+        &mut self,
+        facts: &ConnectionFacts,
+        direction: Direction,
+        piece: StreamPiece<'_>,
+        mark: Moment,
+        clean: bool,
+    ) -> Verdict {
         if self.prefix.as_ref().is_some_and(|prefix| prefix.direction != direction) {
             // The other side answered before this one had said enough.
             self.prefix = None;
@@ -151,8 +159,14 @@ impl Guess {
                 self.clean = clean;
                 Verdict::Open
             }
-            StreamPiece::Bytes(bytes) if self.at_start && !bytes.is_empty() => self.guess(direction, bytes, mark),
-            StreamPiece::Bytes(_) => Verdict::Open,
+            StreamPiece::Bytes(bytes) => {
+                let is_inside = self.missed || facts.joined_mid_stream;
+                let verdict = if self.at_start { self.guess(direction, bytes, mark) } else { Verdict::Open };
+                match verdict {
+                    Verdict::Open | Verdict::GiveUp if is_inside => self.guess_inside(direction, bytes, verdict),
+                    verdict => verdict,
+                }
+            }
             StreamPiece::Gap { .. } | StreamPiece::End(_) => {
                 self.prefix = None;
                 self.at_start = false;
@@ -190,6 +204,21 @@ impl Guess {
                 self.prefix = None;
                 if self.refuse() { Verdict::GiveUp } else { Verdict::Open }
             }
+        }
+    }
+
+    /// Where the beginning was missed, a protocol may be known by what lies anywhere.
+    fn guess_inside(&mut self, direction: Direction, bytes: &[u8], otherwise: Verdict) -> Verdict {
+        match recognise_inside(direction, bytes) {
+            Recognition::Found { protocol, requests } => {
+                self.missed = true;
+                Verdict::Found { protocol, requests, prefix: None }
+            }
+            Recognition::NeedMore => {
+                self.refusals = 0;
+                Verdict::Open
+            }
+            Recognition::NotMine => otherwise,
         }
     }
 
@@ -238,6 +267,6 @@ impl Parsing {
             Direction::Received => Role::Server,
             Direction::Sent => Role::Client,
         };
-        Heard { connection: Rc::clone(facts), protocol: self.protocol, role, what }
+        Heard { connection: Rc::clone(facts), protocol: self.parser.protocol(), role, what }
     }
 }

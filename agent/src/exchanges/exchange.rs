@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use agent_protocols::{Broken, Protocol, Request, Response};
+use agent_protocols::{Broken, Protocol, Request, Response, Rpc};
 
 use crate::moment::Moment;
 
@@ -67,6 +67,7 @@ pub enum ExchangeEvent {
 #[derive(Debug)]
 pub struct Began {
     pub id: ExchangeId,
+    pub protocol: Protocol,
     pub role: Role,
     pub connection: Rc<ConnectionFacts>,
     pub request: Request,
@@ -86,6 +87,8 @@ pub struct Exchange {
     pub partial: Option<Partial>,
     pub request_body_bytes: Option<u64>,
     pub response_body_bytes: Option<u64>,
+    /// Of a gRPC call.
+    pub rpc: Option<Box<Rpc>>,
     /// The request's first byte.
     pub first: Moment,
     /// The response's first byte.

@@ -6,7 +6,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response};
+use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response, Rpc};
 
 use super::{
     Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role,
@@ -40,6 +40,7 @@ struct Open {
     response: Option<Response>,
     request_end: Option<(BodyEnd, Moment)>,
     response_end: Option<(BodyEnd, Moment)>,
+    rpc: Option<Box<Rpc>>,
     first: Moment,
     response_first: Option<Moment>,
 }
@@ -48,6 +49,13 @@ impl Open {
     /// Both ends were seen: a response may end before its request does.
     const fn is_whole(&self) -> bool {
         self.request_end.is_some() && self.response_end.is_some()
+    }
+
+    /// Fields were named before the connection was seen.
+    fn has_unknown_fields(&self) -> bool {
+        let Request::Http(request) = &self.request;
+        let response = self.response.as_ref().map(|Response::Http(response)| response);
+        request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields)
     }
 }
 
@@ -116,6 +124,11 @@ impl Exchanges {
                     }
                 }
             }
+            Part::Rpc(rpc) => {
+                if let Some(open) = self.open.get_mut(key) {
+                    open.rpc = Some(rpc);
+                }
+            }
             Part::Broken(broken) => {
                 if let Some(open) = self.open.remove(key) {
                     self.end_broken(*open, broken, at);
@@ -142,6 +155,7 @@ impl Exchanges {
         self.next_id += 1;
         self.events.push_back(ExchangeEvent::Began(Began {
             id,
+            protocol,
             role,
             connection: Rc::clone(&connection),
             request: request.clone(),
@@ -156,6 +170,7 @@ impl Exchanges {
             response: None,
             request_end: None,
             response_end: None,
+            rpc: None,
             first,
             response_first: None,
         });
@@ -183,6 +198,11 @@ impl Exchanges {
         let cut = |end: &BodyEnd| end.bytes_lost && end.body_bytes.is_none();
         let bytes_lost =
             ends.iter().flatten().any(|(end, _)| cut(end)) || matches!(broken, Some((Broken::BytesLost, _)));
+        let partial = match (bytes_lost, open.has_unknown_fields()) {
+            (true, _) => Some(Partial::BytesLost),
+            (false, true) => Some(Partial::JoinedMidStream),
+            (false, false) => None,
+        };
         let last = ends.iter().flatten().map(|(_, at)| *at).chain(broken.map(|(_, at)| at));
         let last = last.max_by_key(|at| at.time).unwrap_or(open.first);
         let body_bytes = |end: Option<(BodyEnd, Moment)>| end.and_then(|(end, _)| end.body_bytes);
@@ -195,7 +215,8 @@ impl Exchanges {
             request: open.request,
             response: open.response,
             outcome,
-            partial: bytes_lost.then_some(Partial::BytesLost),
+            partial,
+            rpc: open.rpc,
             request_body_bytes: body_bytes(open.request_end),
             response_body_bytes: body_bytes(open.response_end),
             first: open.first,
@@ -246,7 +267,7 @@ impl Counters {
     }
 
     const fn incomplete(&self, protocol: Protocol, broken: Broken) -> Counter {
-        self.incomplete[protocol as usize][broken as usize]
+        self.incomplete[protocol as usize][broken.index()]
     }
 }
 

@@ -17,10 +17,10 @@ use agent_protocols::{
 
 use super::{
     Attribute, Status, Value,
-    standing::{Parties, Standing, StandingCache},
+    standing::{Convention, Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
-use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Outcome, Role};
+use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
 
 /// Bytes of one text; the rest is cut. Larger: a request line of 64 KiB is carried through every queue. Smaller: long
 /// queries that were legal to the server are cut.
@@ -47,45 +47,32 @@ pub fn describe(
 ) -> Description {
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
     let known = known_method(request.method());
-    if known.is_none() {
+    // A method that is not known is something else than one that nobody knows.
+    let method = known.or((!is_unknown(request.method(), request)).then_some("_OTHER"));
+    if known.is_none() && method.is_some() {
         list.text("http.request.method_original", request.method());
     }
-    let target = Target::parse(request.method(), request.target());
-    let ConnectionFacts { local, remote, .. } = *exchange.connection;
-    let server = match exchange.role {
-        Role::Server => local,
-        Role::Client => remote,
-    };
-    let parties = Parties {
-        role: exchange.role,
-        version: request.version,
-        method: known.unwrap_or("_OTHER"),
-        // A unix socket's number is told nowhere.
-        server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
-        peer: remote.address(),
-        fields: request.standing_fields(),
-    };
+    let target = target_of(request);
+    let parties = Parties::of(exchange, request, Convention::Http { method });
     // Where the target names the server, it stands above the header fields.
     let standing = match target.authority {
         Some(_) => Arc::new(stand(&parties, request, &target)),
         None => standing.get(&parties, || stand(&parties, request, &target)),
     };
+    let remote = exchange.connection.remote;
     match exchange.role {
         Role::Server => {
             list.path_and_query(&target);
-            if standing.is_direct {
-                list.port("client.port", remote);
-            }
-            list.port("network.peer.port", remote);
+            list.client_ports(standing.is_direct, remote);
         }
-        Role::Client => list.full_url(&target, authority(&target, request), remote),
+        Role::Client => list.full_url(&target, request, authority(&target, request), remote),
     }
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
     if request.ambiguous_length || response.is_some_and(|response| response.ambiguous_length) {
         list.push("onlooker.http.ambiguous_length", Value::Boolean(true));
     }
-    let status = list.outcome(exchange, response.map(|response| response.status));
+    let status = list.outcome(exchange, response.and_then(status_of));
     let name = Cow::Borrowed(known.unwrap_or("HTTP"));
     Description { name, standing: Some(standing), attributes: list.0, status }
 }
@@ -93,31 +80,13 @@ pub fn describe(
 /// What all requests of these parties have in common. Of the target only what names the server is looked at.
 fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Standing {
     let mut list = List(Vec::new());
-    let mut is_direct = false;
-    list.constant("http.request.method", parties.method);
+    if let Convention::Http { method: Some(method) } = parties.convention {
+        list.constant("http.request.method", method);
+    }
     if parties.role == Role::Server {
         list.scheme(target, request);
     }
-    list.end_point("server.address", "server.port", authority(target, request), parties.server);
-    if parties.role == Role::Server {
-        is_direct = list.client(request, parties.peer);
-    }
-    match parties.peer {
-        Some(address) => list.owned("network.peer.address", address.to_string()),
-        None => list.constant("network.transport", "unix"),
-    }
-    if parties.role == Role::Client {
-        list.port("network.peer.port", parties.server);
-    }
-    list.constant("network.protocol.name", "http");
-    list.constant(
-        "network.protocol.version",
-        match parties.version {
-            HttpVersion::Http10 => "1.0",
-            HttpVersion::Http11 => "1.1",
-            HttpVersion::Http2 => "2",
-        },
-    );
+    let is_direct = list.parties(parties, request, authority(target, request));
     if let Some(agent) = request.header(Header::UserAgent) {
         list.text("user_agent.original", agent);
     }
@@ -126,6 +95,31 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
 
 fn authority<'a>(target: &Target<'a>, request: &'a HttpRequest) -> Option<Authority<'a>> {
     target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse))
+}
+
+fn target_of(request: &HttpRequest) -> Target<'_> {
+    match request.target() {
+        target if is_unknown(target, request) => Target::default(),
+        // An extended CONNECT (RFC 8441) has a path, as other requests.
+        path if request.header(Header::Protocol).is_some() => Target::parse(b"", path),
+        target => Target::parse(request.method(), target),
+    }
+}
+
+/// Whether a part that every request has is not known.
+fn is_unknown(part: &[u8], request: &HttpRequest) -> bool {
+    part.is_empty() && request.has_unknown_fields
+}
+
+/// None where it is not known.
+pub(super) fn status_of(response: &HttpResponse) -> Option<u16> {
+    (response.status != 0).then_some(response.status)
+}
+
+/// HTTP/2 says it with every request; HTTP/1 only where the target is a URL.
+fn is_https(target: &Target, request: &HttpRequest) -> bool {
+    let is_url = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
+    is_url || request.header(Header::Scheme) == Some(b"https")
 }
 
 /// The methods of RFC 9110 and RFC 5789. Methods are case-sensitive: `get` is not one of them.
@@ -144,28 +138,32 @@ fn known_method(method: &[u8]) -> Option<&'static str> {
     })
 }
 
-struct List(Vec<Attribute>);
+/// A text of no more than [`TEXT_BYTES`]. Bytes that are not UTF-8 become replacement characters.
+pub(super) fn cut_text(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
+    String::from_utf8_lossy(cut).into_owned()
+}
+
+pub(super) struct List(pub(super) Vec<Attribute>);
 
 impl List {
-    fn push(&mut self, key: &'static str, value: Value) {
+    pub(super) fn push(&mut self, key: &'static str, value: Value) {
         self.0.push(Attribute { key, value });
     }
 
-    fn constant(&mut self, key: &'static str, text: &'static str) {
+    pub(super) fn constant(&mut self, key: &'static str, text: &'static str) {
         self.push(key, Value::Text(Cow::Borrowed(text)));
     }
 
-    fn owned(&mut self, key: &'static str, text: String) {
+    pub(super) fn owned(&mut self, key: &'static str, text: String) {
         self.push(key, Value::Text(Cow::Owned(text)));
     }
 
-    /// Bytes that are not UTF-8 become replacement characters.
-    fn text(&mut self, key: &'static str, bytes: &[u8]) {
-        let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
-        self.owned(key, String::from_utf8_lossy(cut).into_owned());
+    pub(super) fn text(&mut self, key: &'static str, bytes: &[u8]) {
+        self.owned(key, cut_text(bytes));
     }
 
-    fn size(&mut self, key: &'static str, bytes: Option<u64>) {
+    pub(super) fn size(&mut self, key: &'static str, bytes: Option<u64>) {
         if let Some(bytes) = bytes {
             self.push(key, Value::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
         }
@@ -195,16 +193,15 @@ impl List {
 
     /// The conventions ask for the scheme of the original client's request where a header tells it.
     fn scheme(&mut self, target: &Target, request: &HttpRequest) {
-        let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
-            None if is_https => self.constant("url.scheme", "https"),
+            None if is_https(target, request) => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
 
     /// The absolute URL; none for CONNECT, whose target is not a URL, and none where no host is known.
-    fn full_url(&mut self, target: &Target, authority: Option<Authority>, remote: Endpoint) {
+    fn full_url(&mut self, target: &Target, request: &HttpRequest, authority: Option<Authority>, remote: Endpoint) {
         let url = match (target.absolute, target.path, authority, remote) {
             (Some(absolute), ..) => absolute.to_vec(),
             (None, Some(path), authority, remote) => {
@@ -215,7 +212,8 @@ impl List {
                 };
                 let path = if path == b"*" { b"" } else { path };
                 let query = target.query.map_or([&b""[..], b""], |query| [b"?", query]);
-                [b"http://", host.as_ref(), path, query[0], query[1]].concat()
+                let scheme = if is_https(target, request) { &b"https://"[..] } else { b"http://" };
+                [scheme, host.as_ref(), path, query[0], query[1]].concat()
             }
             _ => return,
         };
@@ -241,6 +239,43 @@ impl List {
         }
     }
 
+    /// Who talks to whom, and how; for calls of any convention. True: the client's address is that of the connection.
+    pub(super) fn parties(
+        &mut self,
+        parties: &Parties<'_>,
+        request: &HttpRequest,
+        authority: Option<Authority<'_>>,
+    ) -> bool {
+        let Parties { role, server, peer, .. } = *parties;
+        self.end_point("server.address", "server.port", authority, server);
+        let is_direct = role == Role::Server && self.client(request, peer);
+        match peer {
+            Some(address) => self.owned("network.peer.address", address.to_string()),
+            None => self.constant("network.transport", "unix"),
+        }
+        if role == Role::Client {
+            self.port("network.peer.port", server);
+        }
+        self.constant("network.protocol.name", "http");
+        self.constant(
+            "network.protocol.version",
+            match parties.version {
+                HttpVersion::Http10 => "1.0",
+                HttpVersion::Http11 => "1.1",
+                HttpVersion::Http2 => "2",
+            },
+        );
+        is_direct
+    }
+
+    /// The ports of a client, which differ from one connection to the next. `is_direct`: as `parties` has it.
+    pub(super) fn client_ports(&mut self, is_direct: bool, client: Endpoint) {
+        if is_direct {
+            self.port("client.port", client);
+        }
+        self.port("network.peer.port", client);
+    }
+
     /// The client behind all proxies where a header tells it, as the conventions ask. True: it is the connection's own.
     fn client(&mut self, request: &HttpRequest, peer: Option<IpAddr>) -> bool {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
@@ -256,7 +291,7 @@ impl List {
     }
 
     /// The status code, never a made-up one, and what went wrong.
-    fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
+    pub(super) fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
         if let Some(code) = code {
             self.push("http.response.status_code", Value::Integer(code.into()));
         }

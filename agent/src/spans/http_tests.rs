@@ -7,7 +7,7 @@ use agent_protocols::{Protocol, Request, Response, http::Kept};
 
 use super::*;
 use crate::{
-    exchanges::{ExchangeId, Partial},
+    exchanges::{ConnectionFacts, ExchangeId, Partial},
     moment::Moment,
 };
 
@@ -64,6 +64,7 @@ fn described(case: &Case) -> String {
         partial: case.partial,
         request_body_bytes: Some(0),
         response_body_bytes: case.status.map(|_| 12),
+        rpc: None,
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
@@ -295,6 +296,7 @@ fn both_lengths_are_flagged() {
         partial: None,
         request_body_bytes: None,
         response_body_bytes: None,
+        rpc: None,
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
@@ -302,4 +304,45 @@ fn both_lengths_are_flagged() {
     let attributes = describe(&exchange, &request, None, &mut StandingCache::default()).attributes;
     let flag = attributes.iter().find(|attribute| attribute.key == "onlooker.http.ambiguous_length");
     assert_eq!(flag.map(|flag| &flag.value), Some(&Value::Boolean(true)));
+}
+
+#[test]
+fn http_2_says_the_scheme_itself() {
+    let over_http2 = |case| Case {
+        version: HttpVersion::Http2,
+        headers: &[(Header::Scheme, b"https"), (Header::Host, b"shop.example")],
+        ..case
+    };
+    let keys = ["url.", "network.protocol"];
+    let version = ["network.protocol.name: http", "network.protocol.version: 2"];
+    let parts = ["url.path: /a", "url.query: b", "url.scheme: https"];
+    check_lines(&over_http2(server(b"GET", b"/a?b")), &keys, &[&parts[..], &version].concat());
+    let full = ["url.full: https://shop.example/a?b"];
+    check_lines(&over_http2(client(b"GET", b"/a?b")), &keys, &[&full[..], &version].concat());
+}
+
+#[test]
+fn an_extended_connect_has_a_path() {
+    let case = Case { headers: &[(Header::Protocol, b"websocket")], ..server(b"CONNECT", b"/chat?room=1") };
+    check_lines(&case, &["url.path", "url.query"], &["url.path: /chat", "url.query: room=1"]);
+    check_lines(&server(b"CONNECT", b"/chat"), &["url.path"], &[]);
+}
+
+#[test]
+fn what_was_named_before_the_connection_was_seen_is_left_out() {
+    let request = |method: &[u8], target: &[u8]| {
+        let mut kept = Kept::of_request(method, target);
+        kept.note_unknown();
+        HttpRequest::keep(HttpVersion::Http2, kept, false)
+    };
+    assert_eq!(target_of(&request(b"GET", b"")).path, None);
+    assert_eq!(target_of(&request(b"GET", b"/a")).path, Some(&b"/a"[..]));
+    let case = Case {
+        version: HttpVersion::Http2,
+        status: Some(0),
+        partial: Some(Partial::JoinedMidStream),
+        ..client(b"GET", b"/")
+    };
+    let keys = ["http.response.status_code", "error.type", "onlooker"];
+    check_lines(&case, &keys, &["onlooker.partial: joined_mid_stream"]);
 }

@@ -9,6 +9,7 @@
 //! Then it is decided, or waits until the exchange is decided that it depends on, `HOLD_NS` at the longest.
 
 mod context;
+mod grpc;
 mod http;
 mod identity;
 mod open;
@@ -196,11 +197,14 @@ impl Spans {
         let process = self.processes.entry(tgid).or_default();
         match record.role {
             Role::Client => {
-                let seen = process.handle_call(id, first, thread.tid);
+                let seen = process.handle_call(id, first, record.calling_tid());
                 record.candidates = if self.unseen_requests == 0 { seen } else { Candidates::UNKNOWN };
             }
             Role::Server => {
                 // The head was complete after `now`: calls from well before that cannot have been caused by it.
+                if record.is_multiplexed {
+                    process.threads_are_shared();
+                }
                 let since = first.max(KernelTime(self.now.0.saturating_sub(SETTLE_NS)));
                 for call in process.handle_request(id, first, thread.tid, connection, since) {
                     if let Some(call) = self.open.get_mut(call) {
@@ -246,7 +250,7 @@ impl Spans {
         let Some(process) = self.processes.get_mut(&call.thread.tgid) else { return };
         process.handle_call_decided(call_id, call.first);
         call.first = first;
-        let candidates = process.handle_call(call_id, first, call.thread.tid);
+        let candidates = process.handle_call(call_id, first, call.calling_tid());
         if call.candidates != Candidates::UNKNOWN {
             call.candidates = candidates;
         }
@@ -266,6 +270,8 @@ impl Spans {
                     process.handle_request_end(id, record.first, end.last, record.thread.tid, answering_tid);
                 }
             }
+            // What reads for many calls has made none of them.
+            (Role::Client, Some(_)) if record.is_multiplexed => {}
             (Role::Client, Some(process)) => process.handle_call_end(record.thread.tid, answering_tid),
             (Role::Client, None) => {}
         }
@@ -374,7 +380,9 @@ impl Spans {
     fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
         let Request::Http(request) = &exchange.request;
         let response = exchange.response.as_ref().map(|Response::Http(response)| response);
-        let description = http::describe(exchange, request, response, &mut self.standing);
+        let description = grpc::describe(exchange, request, response, &mut self.standing);
+        let description =
+            description.unwrap_or_else(|| http::describe(exchange, request, response, &mut self.standing));
         let offset = self.clock.offset(self.now);
         self.spans.increment();
         self.ready.push_back(Span {

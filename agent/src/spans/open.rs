@@ -25,6 +25,8 @@ pub struct Record {
     pub role: Role,
     pub thread: Thread,
     pub connection: u64,
+    /// Its connection carries many at once.
+    pub is_multiplexed: bool,
     /// The request's first byte; what caused the request lies before it.
     pub first: KernelTime,
     pub span_id: SpanId,
@@ -54,6 +56,7 @@ impl Record {
             role: began.role,
             thread: began.first.thread,
             connection: began.connection.id,
+            is_multiplexed: began.protocol.is_multiplexed(),
             first: began.first.time,
             span_id,
             context: context.map(Box::new),
@@ -68,6 +71,12 @@ impl Record {
             lineage: None,
             waiters: Vec::new(),
         }
+    }
+
+    /// The thread that made the call. On a connection that is shared by many calls, one thread writes what others have
+    /// queued.
+    pub fn calling_tid(&self) -> Option<u32> {
+        (!self.is_multiplexed).then_some(self.thread.tid)
     }
 
     /// The trace and the span that the request named as its parent.

@@ -153,14 +153,16 @@ impl Process {
 
     /// The requests that were being served when this call began: they had begun, and had not ended. Requests that begin
     /// while the call is out cannot have caused it.
-    pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: u32) -> Candidates {
+    ///
+    /// `tid`: the thread that made it, where the one that wrote it is that.
+    pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: Option<u32>) -> Candidates {
         self.calls.insert((first, id));
         let open = self.requests.range(..(first, ExchangeId(0))).map(|(_, request)| *request);
         let ended = self.just_ended.iter().rev();
         let ended = ended.take_while(|(_, last, _)| last.0.saturating_add(INVERSION_NS) > first.0);
         let ended = ended.filter(|(began, last, _)| *began < first && first < *last).map(|(.., request)| *request);
         let in_process = open.chain(ended).take(2).fold(Count::None, Count::and);
-        let serving = self.by_thread.get(&tid).filter(|serving| serving.requests == 1);
+        let serving = tid.and_then(|tid| self.by_thread.get(&tid)).filter(|serving| serving.requests == 1);
         let read_by_thread = serving.and_then(|serving| serving.latest);
         let on_thread = read_by_thread.filter(|(began, _)| *began < first).map(|(_, request)| request);
         Candidates { in_process, on_thread }
@@ -207,7 +209,8 @@ impl Process {
         self.requests.is_empty() && self.calls.is_empty()
     }
 
-    fn threads_are_shared(&mut self) {
+    /// A thread of it works for several requests at once, or a request is worked for by several threads.
+    pub fn threads_are_shared(&mut self) {
         self.habit = ThreadHabit::Shared;
         self.by_thread = FxHashMap::default();
     }

@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use agent_protocols::http::HttpVersion;
+use agent_protocols::http::{HttpRequest, HttpVersion};
 use rustc_hash::FxHasher;
 
 use super::Attribute;
-use crate::exchanges::{Endpoint, Role};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Role};
 
 /// Places. Larger: memory, about 1 KB each in use. Smaller: machines that talk to more peers at once make the same
 /// attributes again for most spans.
@@ -57,20 +57,47 @@ impl PartialEq for Standing {
 /// All that standing attributes are made from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parties<'a> {
+    pub convention: Convention,
     pub role: Role,
     pub version: HttpVersion,
-    pub method: &'static str,
+    /// A unix socket's number is told nowhere, and is 0 here.
     pub server: Endpoint,
     pub peer: Option<IpAddr>,
     /// As the parsers' `standing_fields` of a request gives them.
     pub fields: &'a [u8],
 }
 
-impl Parties<'_> {
+/// By what an exchange is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Convention {
+    /// The method is as it is told; absent where it is not known.
+    Http {
+        method: Option<&'static str>,
+    },
+    Grpc,
+}
+
+impl<'a> Parties<'a> {
+    #[must_use]
+    pub fn of(exchange: &Exchange, request: &'a HttpRequest, convention: Convention) -> Self {
+        let ConnectionFacts { local, remote, .. } = *exchange.connection;
+        let server = match exchange.role {
+            Role::Server => local,
+            Role::Client => remote,
+        };
+        Self {
+            convention,
+            role: exchange.role,
+            version: request.version,
+            server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+            peer: remote.address(),
+            fields: request.standing_fields(),
+        }
+    }
+
     fn place(&self) -> usize {
         let mut hasher = FxHasher::default();
-        (self.role, self.version, self.server, self.peer).hash(&mut hasher);
-        hasher.write(self.method.as_bytes());
+        (self.convention, self.role, self.version, self.server, self.peer).hash(&mut hasher);
         hasher.write(self.fields);
         hasher.finish() as usize % PLACES
     }
@@ -119,9 +146,9 @@ mod tests {
     use super::*;
 
     const PARTIES: Parties<'static> = Parties {
+        convention: Convention::Http { method: Some("GET") },
         role: Role::Server,
         version: HttpVersion::Http11,
-        method: "GET",
         server: Endpoint::Unix(0),
         peer: None,
         fields: b"fields",
@@ -140,7 +167,8 @@ mod tests {
         for other in [
             Parties { role: Role::Client, ..PARTIES },
             Parties { version: HttpVersion::Http10, ..PARTIES },
-            Parties { method: "PUT", ..PARTIES },
+            Parties { convention: Convention::Http { method: Some("PUT") }, ..PARTIES },
+            Parties { convention: Convention::Grpc, ..PARTIES },
             Parties { server: Endpoint::Unix(1), ..PARTIES },
             Parties { peer: Some(IpAddr::from([127, 0, 0, 1])), ..PARTIES },
             Parties { fields: b"others", ..PARTIES },

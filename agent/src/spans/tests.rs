@@ -217,6 +217,32 @@ fn trust_is_lost_with_one_answer_from_another_thread() {
 }
 
 #[test]
+fn threads_of_shared_connections_earn_none() {
+    let exchanges = |odd: fn(Told) -> Told, index: usize| {
+        let mut exchanges: Vec<Told> = Vec::new();
+        for round in 0..60 {
+            let (id, start) = (round * 3 + 1, round * 100);
+            exchanges.push(request(id, 100, start + 10, start + 90).on(1));
+            exchanges.push(request(id + 1, 100, start + 11, start + 91).on(2));
+            exchanges.push(call(id + 2, 100, start + 20, start + 80).on(1));
+        }
+        exchanges[index] = odd(exchanges[index].clone());
+        run(&exchanges)
+    };
+    // The thread that wrote the call may have written what another queued; the others are trusted as before.
+    let run = exchanges(Told::over_http2, 3 * 59 + 2);
+    run.check_parent(5820, 5810);
+    run.check_root(5920);
+    // Nor is it known who read its answer.
+    let run = exchanges(|call| Told { threads: (1, 9), ..call.over_http2() }, 3 * 58 + 2);
+    run.check_parent(5920, 5910);
+    // A thread that reads the requests of a shared connection serves many.
+    let run = exchanges(Told::over_http2, 3 * 50);
+    run.check_parent(4820, 4810);
+    run.check_root(5920);
+}
+
+#[test]
 fn another_program_must_earn_trust_again() {
     let pair =
         |id, start| [request(id, 100, start, start + 80).on(1), request(id + 1, 100, start + 1, start + 81).on(2)];

@@ -100,6 +100,7 @@ fn part_name(part: &Part) -> &'static str {
         Part::RequestEnd(_) => "request end",
         Part::ResponseHead(_) => "response",
         Part::ResponseEnd(_) => "response end",
+        Part::Rpc(_) => "rpc",
         Part::Broken(_) => "broken",
     }
 }
@@ -122,6 +123,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
             }
             Part::RequestEnd(end) => format!("> end {}", end_text(*end)),
             Part::ResponseEnd(end) => format!("< end {}", end_text(*end)),
+            Part::Rpc(rpc) => format!("{rpc:?}"),
             Part::Broken(broken) => format!("broken {}", broken.name()),
         };
         lines.push(format!("{} {what}", message.stream));

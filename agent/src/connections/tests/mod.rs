@@ -4,6 +4,7 @@
 mod behaviour;
 mod bounds;
 mod following;
+mod http2;
 mod kernel;
 mod losses;
 

@@ -20,6 +20,7 @@ pub const MS: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Told {
     pub id: u64,
+    pub protocol: Protocol,
     pub role: Role,
     pub tgid: u32,
     pub threads: (u32, u32),
@@ -34,7 +35,19 @@ pub struct Told {
 
 pub fn told(role: Role, id: u64, tgid: u32, first: u64, last: u64) -> Told {
     let (threads, port) = ((1, 1), u16::try_from(id).expect("small"));
-    Told { id, role, tgid, threads, first, answered: Some(last), last, connection: id, port, headers: Vec::new() }
+    Told {
+        id,
+        protocol: Protocol::Http1,
+        role,
+        tgid,
+        threads,
+        first,
+        answered: Some(last),
+        last,
+        connection: id,
+        port,
+        headers: Vec::new(),
+    }
 }
 
 pub fn request(id: u64, tgid: u32, first: u64, last: u64) -> Told {
@@ -52,6 +65,10 @@ impl Told {
 
     pub fn on(self, thread: u32) -> Self {
         Self { threads: (thread, thread), ..self }
+    }
+
+    pub fn over_http2(self) -> Self {
+        Self { protocol: Protocol::Http2, ..self }
     }
 
     pub fn with(mut self, name: Header, value: &str) -> Self {
@@ -88,7 +105,8 @@ impl Told {
     pub fn began(&self) -> ExchangeEvent {
         let (connection, request) = self.parts();
         let (id, role) = (ExchangeId(self.id), self.role);
-        ExchangeEvent::Began(Began { id, role, connection, request, first: self.moment(self.first, self.threads.0) })
+        let first = self.moment(self.first, self.threads.0);
+        ExchangeEvent::Began(Began { id, protocol: self.protocol, role, connection, request, first })
     }
 
     pub fn ended(&self) -> ExchangeEvent {
@@ -99,7 +117,7 @@ impl Told {
         });
         ExchangeEvent::Ended(Box::new(Exchange {
             id: ExchangeId(self.id),
-            protocol: Protocol::Http1,
+            protocol: self.protocol,
             role: self.role,
             connection,
             request,
@@ -111,6 +129,7 @@ impl Told {
             partial: None,
             request_body_bytes: None,
             response_body_bytes: None,
+            rpc: None,
             first: self.moment(self.first, self.threads.0),
             response_first: self.answered.map(|time| self.moment(time, self.threads.1)),
             last: self.moment(self.last, self.threads.1),
