@@ -104,6 +104,17 @@ impl HttpRequest {
         kept.finish();
         Self(Rc::new(HttpRequestHead { version, ambiguous_length, has_unknown_fields: kept.is_incomplete, kept }))
     }
+
+    /// A request with the fields of this one.
+    #[must_use]
+    pub fn with_line(&self, version: HttpVersion, method: &[u8], target: &[u8]) -> Self {
+        Self(Rc::new(HttpRequestHead {
+            version,
+            ambiguous_length: self.ambiguous_length,
+            has_unknown_fields: self.has_unknown_fields,
+            kept: self.kept.with_line(method, target),
+        }))
+    }
 }
 
 impl HttpRequestHead {
@@ -215,6 +226,14 @@ impl Kept {
     /// There was a field that was named before the connection was seen.
     pub const fn note_unknown(&mut self) {
         self.is_incomplete = true;
+    }
+
+    fn with_line(&self, method: &[u8], target: &[u8]) -> Self {
+        let (method_end, target_end) = (method.len(), method.len() + target.len());
+        let fields = &self.bytes[self.target_end..];
+        let standing_end = target_end + (self.standing_end - self.target_end);
+        let bytes = [method, target, fields].concat();
+        Self { bytes, method_end, target_end, standing_end, changing: Vec::new(), ..*self }
     }
 
     fn finish(&mut self) {

@@ -156,6 +156,13 @@ macro_rules! protocols {
                 }
             }
 
+            /// Nothing has come for a while: forgets what would only make the next message cheaper.
+            pub fn rest(&mut self) {
+                match self {
+                    $(Self::$name(parser) => parser.rest(),)+
+                }
+            }
+
             /// Bytes of input that are held until they are understood.
             #[must_use]
             pub fn held_bytes(&self) -> usize {

@@ -8,6 +8,7 @@
 //!
 //! `lane` reads one direction; `requests` and `responses` say what it means for the exchanges that are outstanding.
 
+mod again;
 mod body;
 mod carefully;
 mod chunks;
@@ -154,6 +155,12 @@ impl<M: Copy> Parser<M> {
         let (request, used) = self.upgraded.take()?;
         let (messages, problems) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.problems));
         Some(Upgrade { requests: self.direction, request, used, messages, problems })
+    }
+
+    /// Forgets the heads before.
+    pub fn rest(&mut self) {
+        self.requests.rest();
+        self.responses.rest();
     }
 
     /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction.

@@ -117,6 +117,9 @@ impl<M: Copy> Parser<M> {
         !self.streams.has_told() && requests.searched() + responses.searched() > SEARCHED_TO_GIVE_UP
     }
 
+    /// All that it remembers is of use to understand what comes.
+    pub const fn rest(&mut self) {}
+
     /// Bytes that are held beyond what any connection may: blocks that are not whole, large tables, many open streams.
     #[must_use]
     pub fn held_bytes(&self) -> usize {

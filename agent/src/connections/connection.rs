@@ -57,6 +57,11 @@ impl Connection {
         self.facts.as_ref().map(|facts| facts.socket)
     }
 
+    /// Nothing has come for a while: it gives back what it can do without.
+    pub fn rest(&mut self) {
+        self.reading.rest();
+    }
+
     pub const fn is_announced(&self) -> bool {
         self.facts.is_some()
     }

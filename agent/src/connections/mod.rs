@@ -53,9 +53,10 @@ impl Default for Limits {
     }
 }
 
-/// A connection whose opening record was lost, or which sent a record after it was closed, is forgotten after so long.
-/// Larger: memory that nothing will free. Smaller: its turns are counted more than once when it goes on.
-const UNANNOUNCED_IDLE_NANOSECONDS: u64 = 60_000_000_000;
+/// A connection of which nothing has come for so long rests: it remembers nothing but where it stands. One whose opening
+/// record was lost, or which sent a record after it was closed, is forgotten. Larger: memory that nothing will free.
+/// Smaller: the turns of the latter are counted more than once when it goes on.
+const IDLE_NANOSECONDS: u64 = 60_000_000_000;
 
 /// The part of the table that is dropped at once when it is full. A search for the longest idle reads the whole table:
 /// larger: connections are dropped before they must be. Smaller: the search runs more often.
@@ -103,8 +104,8 @@ impl Connections {
             self.with(id, |connection, out| connection.handle_time(now, out));
         }
         if now >= self.next_sweep {
-            self.next_sweep = KernelTime(now.0 + UNANNOUNCED_IDLE_NANOSECONDS);
-            self.forget_unannounced(now);
+            self.next_sweep = KernelTime(now.0 + IDLE_NANOSECONDS);
+            self.rest_idle(now);
         }
     }
 
@@ -222,14 +223,17 @@ impl Connections {
         }
     }
 
-    fn forget_unannounced(&mut self, now: KernelTime) {
-        let idle = |last_used: KernelTime| now.0.saturating_sub(last_used.0) > UNANNOUNCED_IDLE_NANOSECONDS;
-        let forgotten: Vec<u64> = self
-            .table
-            .iter()
-            .filter(|(_, connection)| !connection.is_announced() && idle(connection.last_used))
-            .map(|(id, _)| *id)
-            .collect();
+    fn rest_idle(&mut self, now: KernelTime) {
+        let mut forgotten = Vec::new();
+        for (id, connection) in &mut self.table {
+            if now.0.saturating_sub(connection.last_used.0) <= IDLE_NANOSECONDS {
+                continue;
+            }
+            connection.rest();
+            if !connection.is_announced() {
+                forgotten.push(*id);
+            }
+        }
         for id in forgotten {
             self.remove(id, End::Abandoned, now, None);
         }

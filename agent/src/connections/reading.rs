@@ -83,6 +83,13 @@ impl Reading {
         matches!(self, Self::Parsing(parsing) if parsing.open_request.is_some())
     }
 
+    /// Nothing has come for a while.
+    pub fn rest(&mut self) {
+        if let Self::Parsing(parsing) = self {
+            parsing.parser.rest();
+        }
+    }
+
     pub fn held_bytes(&self) -> usize {
         match self {
             Self::Guessing(guess) => guess.prefix.as_ref().map_or(0, |prefix| prefix.bytes.len()),
