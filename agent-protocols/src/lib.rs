@@ -19,6 +19,8 @@ mod message;
 mod piece;
 mod registry;
 
-pub use message::{BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc};
+pub use message::{
+    BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc, Whole, WholeMessage,
+};
 pub use piece::{Direction, End, StreamPiece};
 pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise, recognise_inside};

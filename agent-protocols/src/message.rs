@@ -54,6 +54,20 @@ pub struct Messages {
     pub bytes: u64,
 }
 
+/// A message that one piece holds, from its first byte to its last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WholeMessage {
+    /// As of a [`Message`].
+    pub stream: u64,
+    pub whole: Whole,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whole {
+    Request(Request, BodyEnd),
+    Response(Response, BodyEnd),
+}
+
 /// Why an exchange ended before its response did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Broken {

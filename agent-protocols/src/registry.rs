@@ -7,7 +7,7 @@
 
 use crate::{
     http1, http2,
-    message::{Message, Problem},
+    message::{Message, Problem, WholeMessage},
     piece::{Direction, StreamPiece},
 };
 
@@ -134,6 +134,14 @@ macro_rules! protocols {
                     $(Self::$name(parser) => parser.handle(direction, piece, mark),)+
                 }
                 self.hand_over(direction, piece, mark);
+            }
+
+            /// Takes the first piece of a half-turn, in place of its `Turn` and its `Bytes`, where it is a whole message
+            /// and nothing else is under way. Else nothing has happened, and `handle` has the word.
+            pub fn handle_whole(&mut self, direction: Direction, bytes: &[u8]) -> Option<WholeMessage> {
+                match self {
+                    $(Self::$name(parser) => parser.handle_whole(direction, bytes),)+
+                }
             }
 
             pub fn poll_message(&mut self) -> Option<Message<M>> {

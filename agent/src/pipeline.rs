@@ -51,7 +51,10 @@ impl Pipeline {
     /// A record of the kernel, in the ring's order.
     pub fn handle_event(&mut self, event: &KernelEvent<'_>) {
         self.records.increment();
-        self.connections.handle_event(event);
+        let Self { connections, exchanges, spans, .. } = self;
+        connections.handle_event(event, &mut |heard| {
+            exchanges.handle_heard(heard, &mut |exchange| spans.handle_event(exchange));
+        });
         if let KernelEvent::Process(record) = event {
             self.handle_process(record);
         }
@@ -74,9 +77,11 @@ impl Pipeline {
 
     /// The kernel's clock has come this far, and every record from before has been handled.
     pub fn handle_time(&mut self, now: KernelTime) {
-        self.connections.handle_time(now);
-        self.drain_messages();
-        self.spans.handle_time(now);
+        let Self { connections, exchanges, spans, .. } = self;
+        connections.handle_time(now, &mut |heard| {
+            exchanges.handle_heard(heard, &mut |exchange| spans.handle_event(exchange));
+        });
+        spans.handle_time(now);
         self.drain();
     }
 
@@ -108,8 +113,10 @@ impl Pipeline {
     /// open still are counted and no spans: nothing is known of their end.
     #[must_use]
     pub fn finish(mut self, now: KernelTime) -> Outputs {
-        self.connections.finish();
-        self.drain_messages();
+        let Self { connections, exchanges, spans, .. } = &mut self;
+        connections.finish(&mut |heard| {
+            exchanges.handle_heard(heard, &mut |exchange| spans.handle_event(exchange));
+        });
         self.unfinished.add(self.exchanges.open() as u64);
         self.spans.handle_time(now);
         self.spans.finish();
@@ -117,17 +124,7 @@ impl Pipeline {
         self.outputs
     }
 
-    fn drain_messages(&mut self) {
-        while let Some(heard) = self.connections.poll_heard() {
-            self.exchanges.handle_heard(heard);
-            while let Some(event) = self.exchanges.poll_event() {
-                self.spans.handle_event(event);
-            }
-        }
-    }
-
     fn drain(&mut self) {
-        self.drain_messages();
         while let Some(span) = self.spans.poll_span() {
             self.spans_seen += 1;
             let resource = self.enrich.resource(span.tgid);

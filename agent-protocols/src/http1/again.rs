@@ -3,7 +3,7 @@
 //!
 //! In: bytes that begin where a head is due. Out: what they would be parsed to, where all behind the first line is byte for
 //! byte what was parsed last.
-//! Does not: remember heads that name a trace (the next one will differ), nor large ones.
+//! Does not: remember large ones.
 
 use alloc::{boxed::Box, vec::Vec};
 
@@ -48,7 +48,7 @@ impl<H: Head> Again<H> {
 
     /// This is the head of which `bytes` are the whole.
     pub(super) fn remember(&mut self, bytes: &[u8], head: &H) {
-        if bytes.len() > REMEMBERED_BYTES || !head.may_come_again() {
+        if bytes.len() > REMEMBERED_BYTES {
             return;
         }
         let Some(line_bytes) = memchr::memchr(b'\n', bytes).map(|end| end + 1) else { return };
@@ -130,12 +130,5 @@ mod tests {
         let heads = |lines: &[&str]| lines.iter().map(|line| [line, FIELDS[1]].concat().into()).collect::<Vec<_>>();
         assert_eq!(check::<RequestHead>(&heads(&[LINES[0], LINES[0], LINES[1], LINES[2]])).ok(), Some(3));
         assert_eq!(check::<ResponseHead>(&heads(&[LINES[5], LINES[5], LINES[7]])).ok(), Some(2));
-    }
-
-    #[test]
-    fn what_names_a_trace_is_not_remembered_and_does_not_displace_what_is() {
-        let traced = [LINES[0], FIELDS[4]].concat().into();
-        let plain: Vec<u8> = [LINES[0], FIELDS[1]].concat().into();
-        assert_eq!(check::<RequestHead>(&[plain.clone(), traced, plain]).ok(), Some(1));
     }
 }

@@ -30,9 +30,6 @@ pub(super) trait Head: Clone {
 
     /// The head of this first line, its end included, with the fields of this one; nothing where the line is not plain.
     fn with_line(&self, line: &[u8]) -> Option<Self>;
-
-    /// The next one may say the same.
-    fn may_come_again(&self) -> bool;
 }
 
 /// What the method says about the response.
@@ -103,10 +100,6 @@ impl Head for RequestHead {
         let request = self.request.with_line(version, method, target);
         Some(Self { request, method: Method::of(method), ..*self })
     }
-
-    fn may_come_again(&self) -> bool {
-        self.request.may_come_again()
-    }
 }
 
 impl Head for ResponseHead {
@@ -122,9 +115,5 @@ impl Head for ResponseHead {
         let mut head = self.clone();
         (head.response.version, head.response.status) = (version, status);
         Some(head)
-    }
-
-    fn may_come_again(&self) -> bool {
-        true
     }
 }

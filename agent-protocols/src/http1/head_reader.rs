@@ -101,6 +101,21 @@ impl<H: Head> HeadReader<H> {
         read
     }
 
+    /// The head that `piece` begins with, and its length, where it is whole. Nothing has changed, but that to read it once
+    /// more is cheap.
+    pub(super) fn read_ahead(&mut self, piece: &[u8]) -> Option<(H, usize)> {
+        if let Some(again) = self.again.read(piece) {
+            return Some(again);
+        }
+        match H::parse(piece) {
+            Parsed::Whole { head, length } if length <= MAX_HEAD_BYTES => {
+                self.again.remember(&piece[..length], &head);
+                Some((head, length))
+            }
+            _ => None,
+        }
+    }
+
     fn go_on(&mut self, piece: &[u8]) -> Read<H> {
         let before = self.held.len();
         let room = MAX_HEAD_BYTES - before;

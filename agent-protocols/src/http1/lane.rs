@@ -233,6 +233,23 @@ impl<M: Copy, H: Head> Lane<M, H> {
         otherwise.is_none().then_some(Event::Misread(problem))
     }
 
+    /// Nothing is under way: what comes next is a head.
+    pub(super) fn is_at_head(&self) -> bool {
+        matches!(self.state, State::Head { otherwise: None }) && !self.head.has_begun() && self.ended.is_none()
+    }
+
+    /// The head that `bytes` begin with, where it is whole, and its length. The lane stays where it is.
+    pub(super) fn read_ahead(&mut self, bytes: &[u8]) -> Option<(H, usize)> {
+        self.head.read_ahead(bytes)
+    }
+
+    /// A whole message has passed.
+    pub(super) fn pass_message(&mut self, end: BodyEnd) {
+        self.at_turn = false;
+        self.body_bytes = end.body_bytes.unwrap_or_default();
+        self.bytes_lost = false;
+    }
+
     /// There is nothing to settle.
     pub(super) fn has_no_half_head(&self) -> bool {
         !self.head.has_begun()

@@ -21,6 +21,7 @@ mod recognition;
 mod requests;
 mod responses;
 mod tail;
+mod whole;
 
 #[cfg(test)]
 mod tests;

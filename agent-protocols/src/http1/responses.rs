@@ -6,7 +6,6 @@
 
 use super::{
     Parser,
-    body::Framing,
     head::{Method, ResponseHead},
     lane::{Event, Place, Unfinished},
 };
@@ -90,16 +89,13 @@ impl<M: Copy> Parser<M> {
         if head.length_is_invalid {
             self.note(Problem::InvalidLength);
         }
+        let framing = head.framing_of(method);
         self.tell(stream, begin, Part::ResponseHead(Response::Http(head.response)));
         let is_tunnel = method == Method::Connect && (200..300).contains(&status);
         if status == SWITCHING_PROTOCOLS || is_tunnel {
             self.finish(head_end);
             return;
         }
-        let framing = match (method, status) {
-            (Method::Head, _) | (_, 204 | 304) => Framing::Length(0),
-            _ => head.framing,
-        };
         if let Some(end) = self.responses.begin_body(framing, head_end) {
             self.end_response(end, head_end);
         }

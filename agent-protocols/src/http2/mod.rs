@@ -32,7 +32,7 @@ pub use self::recognition::{recognise, recognise_inside};
 use self::{field_list::FieldList, lane::Lane, place::Place, stream::Side, streams::Streams};
 use crate::{
     http1::Upgrade,
-    message::{Broken, Message, Problem},
+    message::{Broken, Message, Problem, WholeMessage},
     piece::{Direction, End, StreamPiece},
 };
 
@@ -115,6 +115,11 @@ impl<M: Copy> Parser<M> {
     pub fn is_finished(&self) -> bool {
         let Lanes { requests, responses, .. } = &*self.lanes;
         !self.streams.has_told() && requests.searched() + responses.searched() > SEARCHED_TO_GIVE_UP
+    }
+
+    /// Streams have no turns.
+    pub const fn handle_whole(&mut self, _: Direction, _: &[u8]) -> Option<WholeMessage> {
+        None
     }
 
     /// All that it remembers is of use to understand what comes.

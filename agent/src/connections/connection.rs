@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use Direction::{Received, Sent};
 use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
-use agent_protocols::{Broken, Direction, End, StreamPiece};
+use agent_protocols::{Broken, Direction, End, StreamPiece, Whole};
 
 use super::{
     flow::{Flow, Place, distance},
-    heard::{Outputs, Uninteresting, What},
+    heard::{Heard, Outputs, Uninteresting, What},
     held::Held,
     reading::{Effect, Reading},
     turns::Turns,
@@ -74,6 +74,32 @@ impl Connection {
         self.held.as_ref().and_then(|held| held.deadline())
     }
 
+    /// Takes a record that is a whole message where the conversation goes its ordinary way, and gives that. Of what is held
+    /// nothing changes. Else nothing has happened.
+    pub fn handle_whole(&mut self, record: &DataRecord, payload: &[u8], out: &Outputs) -> Option<Heard> {
+        let direction = direction_of(record);
+        let turns = self.flows[direction as usize].turn < record.turn || self.last != Some(direction);
+        let Reading::Parsing(parsing) = &self.reading else { return None };
+        if !turns || parsing.is_inside_request() || !self.follows(record) {
+            return None;
+        }
+        let Reading::Parsing(parsing) = &mut self.reading else { return None };
+        let message = parsing.handle_whole(direction, payload)?;
+        let is_request = matches!(message.whole, Whole::Request(..));
+        let heard = parsing.heard(self.facts.as_ref()?, What::Whole(message, moment_of(record), record.length));
+        self.last_used = KernelTime(record.time_ns);
+        self.pass(direction, record);
+        let flow = &mut self.flows[direction as usize];
+        flow.turn = flow.turn.max(record.turn);
+        self.last = Some(direction);
+        self.turns.begin(direction, record.turn, false);
+        if is_request {
+            self.turns.request_began(direction);
+        }
+        self.count_lost_so_far(out);
+        Some(heard)
+    }
+
     pub fn handle_data(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
         self.last_used = KernelTime(record.time_ns);
         if self.reading.is_deaf() {
@@ -121,10 +147,15 @@ impl Connection {
     /// What `deliver_any` would do, where nothing can be missing.
     fn deliver_following(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
         let (direction, mark) = (direction_of(record), moment_of(record));
-        self.received_told = (direction == Sent).then_some(record.other_position);
-        self.flows[direction as usize].place = Place::Next(record.position.wrapping_add(record.length));
+        self.pass(direction, record);
         self.begin_turn(direction, record.turn, true, mark, out);
         self.emit(direction, StreamPiece::Bytes(payload), mark, true, out);
+    }
+
+    /// The record's direction stands behind it.
+    fn pass(&mut self, direction: Direction, record: &DataRecord) {
+        self.received_told = (direction == Sent).then_some(record.other_position);
+        self.flows[direction as usize].place = Place::Next(record.position.wrapping_add(record.length));
     }
 
     fn deliver_any(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
@@ -178,7 +209,7 @@ impl Connection {
         }
         if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
             let broken = if tail_lost { Broken::BytesLost } else { broken_by(end) };
-            out.heard.push_back(parsing.heard(facts, What::Over(broken, mark)));
+            out.heard.push(parsing.heard(facts, What::Over(broken, mark)));
         }
         self.count_lost(turns, out);
         self.reading = Reading::Deaf;
@@ -454,7 +485,7 @@ impl Connection {
     /// The bytes are nobody's, or no exchange will follow.
     pub fn give_up(&mut self, mark: Moment, out: &mut Outputs) {
         if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
-            out.heard.push_back(parsing.heard(facts, What::Over(Broken::Abandoned, mark)));
+            out.heard.push(parsing.heard(facts, What::Over(Broken::Abandoned, mark)));
         }
         if let Some((protocol, requests)) = self.reading.protocol() {
             out.count_lost(Some(protocol), self.turns.take_lost(requests));

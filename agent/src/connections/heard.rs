@@ -3,7 +3,7 @@
 
 use std::{collections::VecDeque, rc::Rc};
 
-use agent_protocols::{Broken, Message, Problem, Protocol};
+use agent_protocols::{Broken, Message, Problem, Protocol, WholeMessage};
 
 use crate::{
     exchanges::{ConnectionFacts, Role},
@@ -14,15 +14,23 @@ use crate::{
 /// A message, or the end of the connection it would have come on.
 #[derive(Debug)]
 pub struct Heard {
+    pub on: Side,
+    pub what: What,
+}
+
+/// A conversation, as one end of it hears it.
+#[derive(Clone, Debug)]
+pub struct Side {
     pub connection: Rc<ConnectionFacts>,
     pub protocol: Protocol,
     pub role: Role,
-    pub what: What,
 }
 
 #[derive(Debug)]
 pub enum What {
     Message(Message<Moment>),
+    /// A message that began with the first of these bytes, so many of them, and ended with the last.
+    Whole(WholeMessage, Moment, u32),
     /// Nothing more will come of this connection.
     Over(Broken, Moment),
 }
@@ -34,9 +42,9 @@ pub struct Uninteresting {
     pub socket: u64,
 }
 
-/// What the connections give; polled by the pipeline after each event, and empty between.
+/// What the connections give; handed on after each event, and empty between.
 pub(super) struct Outputs {
-    pub heard: VecDeque<Heard>,
+    pub heard: Vec<Heard>,
     /// Connections that need not be copied any more.
     pub uninteresting: VecDeque<Uninteresting>,
     problems: [Counter; Problem::ALL.len()],
@@ -52,7 +60,7 @@ impl Outputs {
             ledger.counter(Family::ExchangesIncomplete, &[("protocol", protocol), ("reason", "records_lost")])
         };
         Self {
-            heard: VecDeque::new(),
+            heard: Vec::new(),
             uninteresting: VecDeque::new(),
             problems: Problem::ALL
                 .map(|problem| ledger.counter(Family::MessageProblems, &[("problem", problem.name())])),

@@ -32,7 +32,7 @@ use crate::{
 };
 
 pub use self::{
-    heard::{Heard, Uninteresting, What},
+    heard::{Heard, Side, Uninteresting, What},
     held::HELD_NANOSECONDS,
 };
 
@@ -85,18 +85,28 @@ impl Connections {
         }
     }
 
-    pub fn handle_event(&mut self, event: &KernelEvent<'_>) {
+    /// What is heard goes to `next`.
+    pub fn handle_event(&mut self, event: &KernelEvent<'_>, next: &mut impl FnMut(Heard)) {
         match event {
             KernelEvent::Opened(record) => self.handle_opened(record),
-            KernelEvent::Data(record, payload) => self.handle_data(record, payload),
+            KernelEvent::Data(record, payload) => {
+                if let Some(connection) = self.table.get_mut(&record.connection)
+                    && let Some(heard) = connection.handle_whole(record, payload, &self.out)
+                {
+                    note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+                    return next(heard);
+                }
+                self.handle_data(record, payload);
+            }
             KernelEvent::Closed(record) => self.handle_closed(record),
             KernelEvent::Process(record) if record.change == ProcessChange::Exited as u32 => self.handle_exit(record),
             KernelEvent::Process(_) => {}
         }
+        self.out.heard.drain(..).for_each(next);
     }
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
-    pub fn handle_time(&mut self, now: KernelTime) {
+    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl FnMut(Heard)) {
         while let Some(&(deadline, id)) = self.accounts.waiting.front()
             && deadline <= now
         {
@@ -107,17 +117,15 @@ impl Connections {
             self.next_sweep = KernelTime(now.0 + IDLE_NANOSECONDS);
             self.rest_idle(now);
         }
+        self.out.heard.drain(..).for_each(next);
     }
 
     /// Nothing more will come: what waits is let go, and what was lost up to here is counted.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, next: &mut impl FnMut(Heard)) {
         for connection in self.table.values_mut() {
             connection.settle(&mut self.out);
         }
-    }
-
-    pub fn poll_heard(&mut self) -> Option<Heard> {
-        self.out.heard.pop_front()
+        self.out.heard.drain(..).for_each(next);
     }
 
     /// A connection of which the kernel need not copy any more.

@@ -6,10 +6,11 @@
 use std::rc::Rc;
 
 use agent_protocols::{
-    Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, recognise, recognise_inside,
+    Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, WholeMessage, recognise,
+    recognise_inside,
 };
 
-use super::heard::{Heard, Outputs, What};
+use super::heard::{Heard, Outputs, Side, What};
 use crate::{
     exchanges::{ConnectionFacts, Role},
     moment::Moment,
@@ -80,7 +81,7 @@ impl Reading {
 
     /// A request has begun whose end was not seen.
     pub fn is_inside_request(&self) -> bool {
-        matches!(self, Self::Parsing(parsing) if parsing.open_request.is_some())
+        matches!(self, Self::Parsing(parsing) if parsing.is_inside_request())
     }
 
     /// Nothing has come for a while.
@@ -260,7 +261,7 @@ impl Parsing {
                 }
                 _ => {}
             }
-            out.heard.push_back(self.heard(facts, What::Message(message)));
+            out.heard.push(self.heard(facts, What::Message(message)));
         }
         while let Some(problem) = self.parser.poll_problem() {
             out.count_problem(problem);
@@ -269,11 +270,20 @@ impl Parsing {
         effect
     }
 
+    /// The first piece of a half-turn, if it is a whole message.
+    pub fn handle_whole(&mut self, direction: Direction, bytes: &[u8]) -> Option<WholeMessage> {
+        self.parser.handle_whole(direction, bytes)
+    }
+
+    pub const fn is_inside_request(&self) -> bool {
+        self.open_request.is_some()
+    }
+
     pub fn heard(&self, facts: &Rc<ConnectionFacts>, what: What) -> Heard {
         let role = match self.requests {
             Direction::Received => Role::Server,
             Direction::Sent => Role::Client,
         };
-        Heard { connection: Rc::clone(facts), protocol: self.parser.protocol(), role, what }
+        Heard { on: Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }, what }
     }
 }

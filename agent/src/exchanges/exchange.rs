@@ -23,6 +23,16 @@ pub enum Role {
     Client,
 }
 
+impl Role {
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
+}
+
 /// One end of a connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Endpoint {
@@ -57,25 +67,14 @@ pub struct ConnectionFacts {
 
 /// What stage `pair` tells stage `trace`. `Began` comes before `Ended` of the same id; requests of which the end is never
 /// seen end when their connection does, so that every `Began` has one `Ended`.
-#[derive(Debug)]
-pub enum ExchangeEvent {
-    Began(Began),
-    Ended(Box<Exchange>),
+#[derive(Clone, Copy, Debug)]
+pub enum ExchangeEvent<'exchange> {
+    /// The head of a request was read: no more is known than that.
+    Began(&'exchange Exchange),
+    Ended(&'exchange Exchange),
 }
 
-/// The head of a request was read.
-#[derive(Debug)]
-pub struct Began {
-    pub id: ExchangeId,
-    pub protocol: Protocol,
-    pub role: Role,
-    pub connection: Rc<ConnectionFacts>,
-    pub request: Request,
-    /// The request's first byte. `position` is that byte's: both ends of one exchange agree on it.
-    pub first: Moment,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     pub id: ExchangeId,
     pub protocol: Protocol,

@@ -8,6 +8,7 @@
 //! An exchange that has ended settles for `SETTLE_NS`, because events of two processes may come in the wrong order.
 //! Then it is decided, or waits until the exchange is decided that it depends on, `HOLD_NS` at the longest.
 
+mod by_time;
 mod context;
 mod description;
 mod grpc;
@@ -18,6 +19,7 @@ mod parents;
 mod passing;
 mod processes;
 mod repeats;
+mod slots;
 mod span;
 mod standing;
 mod target;
@@ -29,7 +31,7 @@ use rustc_hash::FxHashMap;
 
 pub use context::Context;
 pub use identity::Identities;
-use open::{EndFacts, Lineage, Open, Record};
+use open::{Described, EndFacts, Lineage, Open, Record};
 use parents::{Ambiguity, Decider, Decision};
 use passing::Passing;
 use processes::{Candidates, Process};
@@ -39,7 +41,7 @@ pub use standing::Standing;
 use standing::StandingCache;
 
 use crate::{
-    exchanges::{Began, Exchange, ExchangeEvent, ExchangeId, Role},
+    exchanges::{Exchange, ExchangeEvent, ExchangeId, Role},
     ledger::{Counter, Family, Ledger},
     moment::{KernelTime, WallClock},
 };
@@ -71,8 +73,7 @@ pub struct Spans {
     open: Open,
     processes: FxHashMap<u32, Process>,
     passing: Passing,
-    standing: StandingCache,
-    repeats: Repeats,
+    describer: Describer,
     /// Open requests for which the tables had no room. While there are any, a call may be theirs.
     unseen_requests: usize,
     now: KernelTime,
@@ -107,8 +108,7 @@ impl Spans {
             open: Open::new(records),
             processes: FxHashMap::default(),
             passing: Passing::default(),
-            standing: StandingCache::default(),
-            repeats: Repeats::default(),
+            describer: Describer::default(),
             unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
@@ -122,9 +122,9 @@ impl Spans {
         }
     }
 
-    pub fn handle_event(&mut self, event: ExchangeEvent) {
+    pub fn handle_event(&mut self, event: ExchangeEvent<'_>) {
         match event {
-            ExchangeEvent::Began(began) => self.handle_began(&began),
+            ExchangeEvent::Began(began) => self.handle_began(began),
             ExchangeEvent::Ended(exchange) => self.handle_ended(exchange),
         }
     }
@@ -173,7 +173,7 @@ impl Spans {
         self.ready.pop_front()
     }
 
-    fn handle_began(&mut self, began: &Began) {
+    fn handle_began(&mut self, began: &Exchange) {
         if !self.has_room(began.first.thread.tgid) {
             self.unseen_requests += usize::from(began.role == Role::Server);
             return;
@@ -261,11 +261,11 @@ impl Spans {
         }
     }
 
-    fn handle_ended(&mut self, exchange: Box<Exchange>) {
-        let (id, end) = (exchange.id, EndFacts::of(&exchange));
-        let Some(record) = self.open.get_mut(id) else { return self.release_unknown(&exchange) };
+    fn handle_ended(&mut self, exchange: &Exchange) {
+        let (id, end) = (exchange.id, EndFacts::of(exchange));
+        let Some(record) = self.open.get_mut(id) else { return self.release_unknown(exchange) };
         record.end = Some(end);
-        record.exchange = Some(exchange);
+        record.described = Some(self.describer.describe(exchange));
         let answering_tid = end.answering_thread.map(|thread| thread.tid);
         let process = self.processes.get_mut(&record.thread.tgid);
         match (record.role, process) {
@@ -296,8 +296,9 @@ impl Spans {
                 parents::root(context.as_ref(), &mut self.identities)
             }
         };
-        let span_id = self.identities.span_id();
-        self.release(exchange, span_id, lineage);
+        let (described, tgid, span_id) =
+            (self.describer.describe(exchange), exchange.first.thread.tgid, self.identities.span_id());
+        self.release(described, exchange.role.into(), tgid, span_id, lineage);
     }
 
     fn settle(&mut self, id: ExchangeId) {
@@ -358,12 +359,12 @@ impl Spans {
         let Some(record) = self.open.get_mut(id) else { return Vec::new() };
         let waiters = std::mem::take(&mut record.waiters);
         if record.settled
-            && let Some((exchange, lineage)) = record.exchange.take().zip(record.lineage.clone())
+            && let Some((described, lineage)) = record.described.take().zip(record.lineage.clone())
         {
-            let span_id = record.span_id;
+            let (kind, span_id) = (record.role.into(), record.span_id);
             self.waiting -= usize::from(record.held);
-            self.remembered.push_back((exchange.last.time, id));
-            self.release(&exchange, span_id, lineage);
+            self.remembered.push_back((described.last, id));
+            self.release(described, kind, tgid, span_id, lineage);
         }
         waiters
     }
@@ -377,18 +378,13 @@ impl Spans {
         record.held = true;
         self.waiting += 1;
         if self.held.len() >= 4 * HELD {
-            self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.exchange.is_some()));
+            self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.described.is_some()));
         }
         self.held.push_back((end.last, id));
     }
 
-    fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
-        let description = self.repeats.describe(exchange, || {
-            let Request::Http(request) = &exchange.request;
-            let response = exchange.response.as_ref().map(|Response::Http(response)| response);
-            let call = grpc::describe(exchange, request, response, &mut self.standing);
-            call.unwrap_or_else(|| http::describe(exchange, request, response, &mut self.standing))
-        });
+    fn release(&mut self, described: Described, kind: Kind, tgid: u32, span_id: SpanId, lineage: Lineage) {
+        let Described { description, first, last } = described;
         let offset = self.clock.offset(self.now);
         self.spans.increment();
         self.ready.push_back(Span {
@@ -398,15 +394,35 @@ impl Spans {
             parent_is_remote: lineage.parent_is_remote,
             trace_state: lineage.trace_state,
             sampled: lineage.sampled,
-            kind: exchange.role.into(),
+            kind,
             name: description.name,
-            start: offset.wall(exchange.first.time),
-            end: offset.wall(exchange.last.time.max(exchange.first.time)),
+            start: offset.wall(first),
+            end: offset.wall(last.max(first)),
             standing: Some(description.standing),
             attributes: description.attributes,
             status: description.status,
-            tgid: exchange.first.thread.tgid,
+            tgid,
         });
+    }
+}
+
+/// Describes exchanges by their protocols.
+#[derive(Debug, Default)]
+struct Describer {
+    standing: StandingCache,
+    repeats: Repeats,
+}
+
+impl Describer {
+    fn describe(&mut self, exchange: &Exchange) -> Described {
+        let Self { standing, repeats } = self;
+        let description = repeats.describe(exchange, || {
+            let Request::Http(request) = &exchange.request;
+            let response = exchange.response.as_ref().map(|Response::Http(response)| response);
+            let call = grpc::describe(exchange, request, response, standing);
+            call.unwrap_or_else(|| http::describe(exchange, request, response, standing))
+        });
+        Described { description, first: exchange.first.time, last: exchange.last.time }
     }
 }
 

@@ -9,9 +9,9 @@ use std::{collections::hash_map::Entry, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
-use super::{Context, Sampled, SpanId, TraceId, processes::Candidates};
+use super::{Context, Sampled, SpanId, TraceId, description::Description, processes::Candidates, slots::Slots};
 use crate::{
-    exchanges::{Began, ConnectionFacts, Endpoint, Exchange, ExchangeId, Role},
+    exchanges::{ConnectionFacts, Endpoint, Exchange, ExchangeId, Role},
     moment::{KernelTime, Moment, Thread},
 };
 
@@ -40,7 +40,7 @@ pub struct Record {
     pub passed_on_by: Option<SpanId>,
     pub end: Option<EndFacts>,
     /// There from the end until the span is built.
-    pub exchange: Option<Box<Exchange>>,
+    pub described: Option<Described>,
     /// Nothing more that matters to its parent can arrive.
     pub settled: bool,
     /// It waits for another exchange, with its span's parts in memory.
@@ -51,7 +51,7 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(began: &Began, span_id: SpanId, context: Option<Context>) -> Self {
+    pub fn new(began: &Exchange, span_id: SpanId, context: Option<Context>) -> Self {
         Self {
             role: began.role,
             thread: began.first.thread,
@@ -65,7 +65,7 @@ impl Record {
             candidates: Candidates::default(),
             passed_on_by: None,
             end: None,
-            exchange: None,
+            described: None,
             settled: false,
             held: false,
             lineage: None,
@@ -83,6 +83,14 @@ impl Record {
     pub fn carried(&self) -> Option<(TraceId, SpanId)> {
         self.context.as_ref()?.parent
     }
+}
+
+/// What an exchange gives its span: its own part, and the time.
+#[derive(Debug)]
+pub struct Described {
+    pub description: Description,
+    pub first: KernelTime,
+    pub last: KernelTime,
 }
 
 /// What parents are judged by, kept when the exchange itself has become a span.
@@ -170,14 +178,22 @@ impl EndsKey {
 pub struct Open {
     limit: usize,
     /// Boxed: they are large, and the table moves them when it grows.
-    records: FxHashMap<ExchangeId, Box<Record>>,
-    /// By role: where one end alone is watched, the other's table is empty, and nothing is looked up in it.
-    by_ends: [FxHashMap<EndsKey, ExchangeId>; 2],
+    records: Slots<Box<Record>>,
+    ends: Ends,
+}
+
+/// Exchanges by what their ends agree on, by role. Where one end alone is watched, nothing would ever be looked up: those
+/// of one role are in it only while there are any of the other.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Exchanges in the table.
+    counts: [usize; 2],
+    by_key: [FxHashMap<EndsKey, ExchangeId>; 2],
 }
 
 impl Open {
     pub fn new(limit: usize) -> Self {
-        Self { limit, records: FxHashMap::default(), by_ends: Default::default() }
+        Self { limit, records: Slots::default(), ends: Ends::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -189,24 +205,38 @@ impl Open {
     }
 
     pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) {
-        if let Some(ends) = record.ends {
-            self.by_ends[record.role as usize].insert(ends, id);
+        let (own, other) = (record.role as usize, record.role.other() as usize);
+        self.ends.counts[own] += 1;
+        if self.ends.counts[own] == 1 {
+            self.index(record.role.other());
         }
-        self.records.insert(id, record);
+        if self.ends.counts[other] > 0
+            && let Some(ends) = record.ends
+        {
+            self.ends.by_key[own].insert(ends, id);
+        }
+        self.records.insert(id.0, record);
     }
 
     pub fn get(&self, id: ExchangeId) -> Option<&Record> {
-        self.records.get(&id).map(|record| &**record)
+        self.records.get(id.0).map(|record| &**record)
     }
 
     pub fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Record> {
-        self.records.get_mut(&id).map(|record| &mut **record)
+        self.records.get_mut(id.0).map(|record| &mut **record)
     }
 
     pub fn remove(&mut self, id: ExchangeId) {
-        if let Some(record) = self.records.remove(&id)
+        let Some(record) = self.records.remove(id.0) else { return };
+        let (own, other) = (record.role as usize, record.role.other() as usize);
+        self.ends.counts[own] -= 1;
+        if self.ends.counts[own] == 0 {
+            self.ends.by_key[other].clear();
+        }
+        let by_key = &mut self.ends.by_key[own];
+        if !by_key.is_empty()
             && let Some(ends) = record.ends
-            && let Entry::Occupied(entry) = self.by_ends[record.role as usize].entry(ends)
+            && let Entry::Occupied(entry) = by_key.entry(ends)
             && *entry.get() == id
         {
             entry.remove();
@@ -215,11 +245,18 @@ impl Open {
 
     /// The latest exchange that began at the other end under the same key.
     pub fn at_other_end(&self, record: &Record) -> Option<ExchangeId> {
-        let other = match record.role {
-            Role::Server => Role::Client,
-            Role::Client => Role::Server,
-        };
-        let by_ends = &self.by_ends[other as usize];
-        if by_ends.is_empty() { None } else { by_ends.get(&record.ends?).copied() }
+        let by_key = &self.ends.by_key[record.role.other() as usize];
+        if by_key.is_empty() { None } else { by_key.get(&record.ends?).copied() }
+    }
+
+    /// From now on those of this role can be looked for.
+    fn index(&mut self, role: Role) {
+        let by_key = &mut self.ends.by_key[role as usize];
+        for (number, record) in self.records.values().filter(|(_, record)| record.role == role) {
+            if let Some(ends) = record.ends {
+                let latest = by_key.entry(ends).or_insert(ExchangeId(number));
+                *latest = ExchangeId(number).max(*latest);
+            }
+        }
     }
 }

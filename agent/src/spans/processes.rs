@@ -7,10 +7,11 @@
 //! A call that a timer makes while exactly one request is open looks like that request's own; nothing on the wire tells
 //! them apart.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use super::by_time::ByTime;
 use crate::{exchanges::ExchangeId, moment::KernelTime};
 
 /// Events of two threads can reach the ring buffer in the wrong order by microseconds. Larger: a longer look back at
@@ -77,22 +78,22 @@ struct Serving {
 #[derive(Debug)]
 pub struct Process {
     /// Requests being served, by their first byte.
-    requests: BTreeSet<(KernelTime, ExchangeId)>,
+    requests: ByTime,
     /// Requests that ended within [`INVERSION_NS`]: first byte, last byte.
     just_ended: VecDeque<(KernelTime, KernelTime, ExchangeId)>,
     by_thread: FxHashMap<u32, Serving>,
     /// Calls whose parent is not decided, by their first byte.
-    calls: BTreeSet<(KernelTime, ExchangeId)>,
+    calls: ByTime,
     habit: ThreadHabit,
 }
 
 impl Default for Process {
     fn default() -> Self {
         Self {
-            requests: BTreeSet::new(),
+            requests: ByTime::default(),
             just_ended: VecDeque::new(),
             by_thread: FxHashMap::default(),
-            calls: BTreeSet::new(),
+            calls: ByTime::default(),
             habit: ThreadHabit::Learning(0),
         }
     }
@@ -108,7 +109,7 @@ impl Process {
         connection: u64,
         since: KernelTime,
     ) -> impl Iterator<Item = ExchangeId> {
-        self.requests.insert((first, id));
+        self.requests.insert(first, id);
         if self.habit != ThreadHabit::Shared {
             match self.by_thread.get_mut(&tid) {
                 None => {
@@ -122,7 +123,7 @@ impl Process {
                 Some(_) => self.threads_are_shared(),
             }
         }
-        self.calls.range((since, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
+        self.calls.after(since)
     }
 
     /// `answering_tid`: the thread that sent the response's first byte.
@@ -134,7 +135,7 @@ impl Process {
         tid: u32,
         answering_tid: Option<u32>,
     ) {
-        self.requests.remove(&(first, id));
+        self.requests.remove(first, id);
         while self.just_ended.front().is_some_and(|(_, ended, _)| ended.0.saturating_add(INVERSION_NS) < last.0) {
             self.just_ended.pop_front();
         }
@@ -156,8 +157,8 @@ impl Process {
     ///
     /// `tid`: the thread that made it, where the one that wrote it is that.
     pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: Option<u32>) -> Candidates {
-        self.calls.insert((first, id));
-        let open = self.requests.range(..(first, ExchangeId(0))).map(|(_, request)| *request);
+        self.calls.insert(first, id);
+        let open = self.requests.before(first);
         let ended = self.just_ended.iter().rev();
         let ended = ended.take_while(|(_, last, _)| last.0.saturating_add(INVERSION_NS) > first.0);
         let ended = ended.filter(|(began, last, _)| *began < first && first < *last).map(|(.., request)| *request);
@@ -175,7 +176,7 @@ impl Process {
     }
 
     pub fn handle_call_decided(&mut self, id: ExchangeId, first: KernelTime) {
-        self.calls.remove(&(first, id));
+        self.calls.remove(first, id);
     }
 
     /// A call among several open requests kept to the one thread of its request.

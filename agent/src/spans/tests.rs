@@ -106,7 +106,7 @@ fn a_head_that_took_its_time_is_nobodys_cause() {
 fn sockets_that_are_not_known_are_not_the_same() {
     let mut exchanges = [call(1, 100, 20, 80).began(), request(2, 200, 21, 79).began()];
     for event in &mut exchanges {
-        let ExchangeEvent::Began(began) = event else { continue };
+        let Event::Began(began) = event else { continue };
         let facts = Rc::make_mut(&mut began.connection);
         (facts.local, facts.remote) = (Endpoint::Unix(0), Endpoint::Unix(0));
     }
@@ -257,12 +257,12 @@ fn another_program_must_earn_trust_again() {
     let last_round = events.split_off(39 * 6);
     let mut stage = Spans::new(&Ledger::new(), WallClock::new(FixedClocks(WallOffset::from(0))));
     for (time, event) in events {
-        stage.handle_event(event);
+        stage.handle_event(event.told());
         stage.handle_time(KernelTime(time * MS));
     }
     stage.handle_process_replaced(100);
     for (time, event) in last_round {
-        stage.handle_event(event);
+        stage.handle_event(event.told());
         stage.handle_time(KernelTime(time * MS));
     }
     stage.handle_time(KernelTime(100_000 * MS));
@@ -328,8 +328,8 @@ fn finishing_gives_what_waits() {
     let ledger = Ledger::new();
     let mut stage = Spans::new(&ledger, WallClock::new(FixedClocks(WallOffset::from(0))));
     let exchange = request(1, 100, 10, 90);
-    stage.handle_event(exchange.began());
-    stage.handle_event(exchange.ended());
+    stage.handle_event(exchange.began().told());
+    stage.handle_event(exchange.ended().told());
     assert!(stage.poll_span().is_none());
     stage.finish();
     assert!(stage.poll_span().is_some());
@@ -346,11 +346,11 @@ fn a_span_across_a_clock_step_has_its_length() {
     let ahead = Rc::new(Cell::new(3_600_000 * MS));
     let mut stage = Spans::new(&Ledger::new(), WallClock::new(Stepping(Rc::clone(&ahead))));
     let exchange = request(1, 100, 10, 300);
-    stage.handle_event(exchange.began());
+    stage.handle_event(exchange.began().told());
     stage.handle_time(KernelTime(10 * MS));
     // The wall clock goes back by an hour while the request is open.
     ahead.set(0);
-    stage.handle_event(exchange.ended());
+    stage.handle_event(exchange.ended().told());
     stage.handle_time(KernelTime(330 * MS));
     let span = stage.poll_span().expect("settled");
     assert_eq!((span.start, span.end), (WallTime(10 * MS), WallTime(300 * MS)));

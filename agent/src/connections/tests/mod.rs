@@ -41,25 +41,24 @@ impl Onlooker {
 
     fn watch(&mut self, records: &[Record]) {
         for record in records {
-            self.connections.handle_event(&record.event());
-            self.poll();
+            let mut heard = Vec::new();
+            self.connections.handle_event(&record.event(), &mut |message| heard.push(message));
+            self.pair(heard);
         }
     }
 
     fn time(&mut self, now_ns: u64) {
-        self.connections.handle_time(KernelTime(now_ns));
-        self.poll();
+        let mut heard = Vec::new();
+        self.connections.handle_time(KernelTime(now_ns), &mut |message| heard.push(message));
+        self.pair(heard);
     }
 
-    fn poll(&mut self) {
-        while let Some(heard) = self.connections.poll_heard() {
-            self.exchanges.handle_heard(heard);
-        }
-        while let Some(event) = self.exchanges.poll_event() {
-            match event {
+    fn pair(&mut self, heard: Vec<Heard>) {
+        for heard in heard {
+            self.exchanges.handle_heard(heard, &mut |event| match event {
                 ExchangeEvent::Began(_) => self.began += 1,
-                ExchangeEvent::Ended(exchange) => self.ended.push(*exchange),
-            }
+                ExchangeEvent::Ended(exchange) => self.ended.push(exchange.clone()),
+            });
         }
         while let Some(left_alone) = self.connections.poll_uninteresting() {
             self.uninteresting.push(left_alone.connection);

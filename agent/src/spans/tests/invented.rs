@@ -102,20 +102,29 @@ impl Told {
         (Rc::new(facts), Request::Http(request))
     }
 
-    pub fn began(&self) -> ExchangeEvent {
-        let (connection, request) = self.parts();
-        let (id, role) = (ExchangeId(self.id), self.role);
-        let first = self.moment(self.first, self.threads.0);
-        ExchangeEvent::Began(Began { id, protocol: self.protocol, role, connection, request, first })
+    pub fn began(&self) -> Event {
+        let exchange = self.exchange();
+        let unknown = Exchange {
+            response: None,
+            outcome: Outcome::Answered,
+            response_first: None,
+            last: exchange.first,
+            ..exchange
+        };
+        Event::Began(unknown)
     }
 
-    pub fn ended(&self) -> ExchangeEvent {
+    pub fn ended(&self) -> Event {
+        Event::Ended(self.exchange())
+    }
+
+    fn exchange(&self) -> Exchange {
         let (connection, request) = self.parts();
         let response = self.answered.map(|_| {
             let response = HttpResponse::new(HttpVersion::Http11, 200, &[]);
             Response::Http(response)
         });
-        ExchangeEvent::Ended(Box::new(Exchange {
+        Exchange {
             id: ExchangeId(self.id),
             protocol: self.protocol,
             role: self.role,
@@ -133,7 +142,22 @@ impl Told {
             first: self.moment(self.first, self.threads.0),
             response_first: self.answered.map(|time| self.moment(time, self.threads.1)),
             last: self.moment(self.last, self.threads.1),
-        }))
+        }
+    }
+}
+
+/// An event with its exchange.
+pub enum Event {
+    Began(Exchange),
+    Ended(Exchange),
+}
+
+impl Event {
+    pub const fn told(&self) -> ExchangeEvent<'_> {
+        match self {
+            Self::Began(exchange) => ExchangeEvent::Began(exchange),
+            Self::Ended(exchange) => ExchangeEvent::Ended(exchange),
+        }
     }
 }
 
@@ -145,7 +169,7 @@ pub struct Run {
 
 /// Plays the exchanges in the order of their times and lets everything come to rest.
 pub fn run(exchanges: &[Told]) -> Run {
-    let mut events: Vec<(u64, u64, ExchangeEvent)> = Vec::new();
+    let mut events: Vec<(u64, u64, Event)> = Vec::new();
     for exchange in exchanges {
         events.push((exchange.first, exchange.id, exchange.began()));
         events.push((exchange.last, exchange.id, exchange.ended()));
@@ -154,14 +178,14 @@ pub fn run(exchanges: &[Told]) -> Run {
     play(events.into_iter().map(|(time, _, event)| (time, event)), open::RECORDS)
 }
 
-pub fn play(events: impl Iterator<Item = (u64, ExchangeEvent)>, records: usize) -> Run {
+pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     let ledger = Ledger::new();
     let clock = WallClock::new(FixedClocks(WallOffset::from(0)));
     let mut stage = Spans::with(&ledger, clock, Identities::seeded(1, 2), records);
     let mut spans = Vec::new();
     let mut latest = 0;
     for (time, event) in events {
-        stage.handle_event(event);
+        stage.handle_event(event.told());
         stage.handle_time(KernelTime(time * MS));
         spans.extend(std::iter::from_fn(|| stage.poll_span()));
         latest = latest.max(time);
