@@ -4,8 +4,10 @@
 //! In: its pieces. Out: heads and ends of responses, each of the oldest outstanding request; exchanges that broke.
 //! Does not: tell of informational responses, nor of responses to requests that were not seen.
 
+use alloc::{boxed::Box, vec::Vec};
+
 use super::{
-    Parser,
+    Parser, Upgraded,
     body::Framing,
     head::{Method, ResponseHead},
     lane::{Event, Place, Unfinished},
@@ -30,6 +32,9 @@ impl<M: Copy> Parser<M> {
                 while let Some(event) = self.responses.read(bytes, &mut at, mark) {
                     self.response_event(Some(event), mark);
                     if self.finished {
+                        if let Some(upgraded) = &mut self.upgraded {
+                            upgraded.rest.extend_from_slice(&bytes[at..]);
+                        }
                         return;
                     }
                 }
@@ -133,7 +138,8 @@ impl<M: Copy> Parser<M> {
         self.end_request(BodyEnd::default(), head_end);
         self.outstanding.pop_front();
         self.break_all(Broken::NotUnderstood, head_end.mark);
-        self.upgraded = Some((stream, head_end.offset));
+        let Place { mark, offset } = head_end;
+        self.upgraded = Some(Box::new(Upgraded { request: stream, mark, offset, rest: Vec::new() }));
         self.finished = true;
     }
 
