@@ -105,6 +105,26 @@ impl HttpRequest {
         Self(Rc::new(HttpRequestHead { version, ambiguous_length, has_unknown_fields: kept.is_incomplete, kept }))
     }
 
+    /// Both are one value: clones of each other.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A number that clones share, and that others rarely do.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        // Where it lies: blocks of one size differ in few bits, which are spread over all here.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        ((Rc::as_ptr(&self.0) as u64).wrapping_mul(SPREAD) >> 32) as usize
+    }
+
+    /// It names no trace: the next one may be the same.
+    #[must_use]
+    pub fn may_come_again(&self) -> bool {
+        !self.has_context()
+    }
+
     /// A request with the fields of this one.
     #[must_use]
     pub fn with_line(&self, version: HttpVersion, method: &[u8], target: &[u8]) -> Self {

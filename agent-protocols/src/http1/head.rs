@@ -105,7 +105,7 @@ impl Head for RequestHead {
     }
 
     fn may_come_again(&self) -> bool {
-        !self.request.has_context()
+        self.request.may_come_again()
     }
 }
 

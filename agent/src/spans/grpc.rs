@@ -15,7 +15,8 @@ use agent_protocols::{
 
 use super::{
     Status, Value,
-    http::{Description, List, cut_text, status_of},
+    description::Description,
+    http::{List, cut_text, status_of},
     standing::{Convention, Parties, Standing, StandingCache},
     target::Authority,
 };
@@ -88,7 +89,7 @@ pub fn describe(
         Some(code) => list.code(exchange, code),
         None => list.without_code(exchange, response.and_then(status_of)),
     };
-    Some(Description { name, standing: Some(standing), attributes: list.0, status })
+    Some(Description { name, standing, attributes: list.0, status })
 }
 
 /// What all calls between these parties have in common.

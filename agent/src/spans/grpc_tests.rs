@@ -66,7 +66,7 @@ fn described(case: &Case) -> Option<String> {
     let response = case.http_status.map(|status| HttpResponse::new(HttpVersion::Http2, status, &[]));
     let exchange = exchange(case, &request, response.as_ref());
     let description = describe(&exchange, &request, response.as_ref(), &mut StandingCache::default())?;
-    let standing = description.standing.iter().flat_map(|standing| &standing.attributes);
+    let standing = description.standing.attributes.iter();
     let lines = standing.chain(&description.attributes).map(|attribute| {
         let value = match &attribute.value {
             Value::Text(text) => text.to_string(),

@@ -17,6 +17,7 @@ use agent_protocols::{
 
 use super::{
     Attribute, Status, Value,
+    description::Description,
     standing::{Convention, Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
@@ -28,15 +29,6 @@ const TEXT_BYTES: usize = 8 * 1024;
 
 /// Attributes of a usual span beside the standing ones, so that their list grows once.
 const USUAL_ATTRIBUTES: usize = 8;
-
-/// A span's part that depends on the protocol.
-#[derive(Debug)]
-pub struct Description {
-    pub name: Cow<'static, str>,
-    pub standing: Option<Arc<Standing>>,
-    pub attributes: Vec<Attribute>,
-    pub status: Status,
-}
 
 #[must_use]
 pub fn describe(
@@ -74,7 +66,7 @@ pub fn describe(
     }
     let status = list.outcome(exchange, response.and_then(status_of));
     let name = Cow::Borrowed(known.unwrap_or("HTTP"));
-    Description { name, standing: Some(standing), attributes: list.0, status }
+    Description { name, standing, attributes: list.0, status }
 }
 
 /// What all requests of these parties have in common. Of the target only what names the server is looked at.

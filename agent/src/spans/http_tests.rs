@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use agent_protocols::{Protocol, Request, Response, http::Kept};
 
-use super::*;
+use super::{super::repeats::Repeats, *};
 use crate::{
     exchanges::{ConnectionFacts, ExchangeId, Partial},
     moment::Moment,
@@ -46,8 +46,7 @@ fn described(case: &Case) -> String {
     described_as(case, &HttpRequest::new(case.version, method, target, case.headers))
 }
 
-/// As `described`, with another request.
-fn described_as(case: &Case, request: &HttpRequest) -> String {
+fn exchange_of(case: &Case, request: &HttpRequest) -> Exchange {
     let response = case.status.map(|status| HttpResponse::new(case.version, status, &[]));
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (near, far) = match (case.unix, case.role) {
@@ -57,13 +56,13 @@ fn described_as(case: &Case, request: &HttpRequest) -> String {
     };
     let facts =
         ConnectionFacts { id: 1, socket: 1, local: near, remote: far, network_namespace: 1, joined_mid_stream: false };
-    let exchange = Exchange {
+    Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http1,
         role: case.role,
         connection: Rc::new(facts),
         request: Request::Http(request.clone()),
-        response: response.clone().map(Response::Http),
+        response: response.map(Response::Http),
         outcome: case.outcome,
         partial: case.partial,
         request_body_bytes: Some(0),
@@ -72,12 +71,27 @@ fn described_as(case: &Case, request: &HttpRequest) -> String {
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
-    };
+    }
+}
+
+/// As `described`, with another request.
+fn described_as(case: &Case, request: &HttpRequest) -> String {
+    let exchange = exchange_of(case, request);
+    let response = exchange.response.as_ref().map(|Response::Http(response)| response);
     let mut cache = StandingCache::default();
-    let description = describe(&exchange, request, response.as_ref(), &mut cache);
-    let again = describe(&exchange, request, response.as_ref(), &mut cache);
+    let description = describe(&exchange, request, response, &mut cache);
+    let again = describe(&exchange, request, response, &mut cache);
     assert_eq!((&again.standing, &again.attributes), (&description.standing, &description.attributes));
-    let standing = description.standing.iter().flat_map(|standing| &standing.attributes);
+    let mut repeats = Repeats::default();
+    for _ in 0..3 {
+        let repeated = repeats.describe(&exchange, || describe(&exchange, request, response, &mut cache));
+        assert_eq!((&repeated.name, repeated.status), (&description.name, description.status));
+        let all = |description: &Description| {
+            description.standing.attributes.iter().chain(&description.attributes).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(all(&repeated), all(&description));
+    }
+    let standing = description.standing.attributes.iter();
     let is_redacted = |attribute: &Attribute| ["url.full", "url.path", "url.query"].contains(&attribute.key);
     assert!(!standing.clone().any(is_redacted), "policy looks at the span's own attributes");
     let lines = standing.chain(&description.attributes).map(|attribute| {
@@ -90,6 +104,43 @@ fn described_as(case: &Case, request: &HttpRequest) -> String {
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
     format!("{} {:?}\n{}", description.name, description.status, lines.join("\n"))
+}
+
+#[test]
+fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
+    let case = server(b"GET", b"/a?token=b");
+    let request = HttpRequest::new(case.version, b"GET", b"/a?token=b", &[(Header::Host, b"h")]);
+    let exchange = || exchange_of(&case, &request);
+    let (mut repeats, mut described) = (Repeats::default(), 0);
+    let mut times = |exchange: &Exchange| {
+        let before = described;
+        for _ in 0..5 {
+            repeats.describe(exchange, || {
+                described += 1;
+                describe(exchange, &request, None, &mut StandingCache::default())
+            });
+        }
+        described - before
+    };
+    let usual = exchange();
+    assert_eq!(times(&usual), 2, "the second time it is kept");
+    let connection = Rc::clone(&usual.connection);
+    let on_it = |change: fn(&mut Exchange)| {
+        let mut changed = Exchange { connection: Rc::clone(&connection), ..exchange() };
+        change(&mut changed);
+        changed
+    };
+    assert_eq!(times(&on_it(|_| {})), 0);
+    assert_eq!(times(&on_it(|exchange| exchange.response_body_bytes = Some(13))), 2);
+    assert_eq!(times(&on_it(|exchange| exchange.request_body_bytes = None)), 2);
+    let not_found = |exchange: &mut Exchange| {
+        exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 404, &[])));
+    };
+    assert_eq!(times(&on_it(not_found)), 2);
+    assert_eq!(times(&exchange()), 2, "another connection");
+    assert_eq!(times(&on_it(|exchange| exchange.partial = Some(Partial::BytesLost))), 5, "never kept");
+    assert_eq!(times(&on_it(|exchange| exchange.outcome = Outcome::Broken(Broken::ConnectionReset))), 5);
+    assert_eq!(times(&on_it(|exchange| exchange.response = None)), 5);
 }
 
 fn check(case: &Case, expected: &str) {

@@ -9,6 +9,7 @@
 //! Then it is decided, or waits until the exchange is decided that it depends on, `HOLD_NS` at the longest.
 
 mod context;
+mod description;
 mod grpc;
 mod http;
 mod identity;
@@ -16,6 +17,7 @@ mod open;
 mod parents;
 mod passing;
 mod processes;
+mod repeats;
 mod span;
 mod standing;
 mod target;
@@ -31,6 +33,7 @@ use open::{EndFacts, Lineage, Open, Record};
 use parents::{Ambiguity, Decider, Decision};
 use passing::Passing;
 use processes::{Candidates, Process};
+use repeats::Repeats;
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
 pub use standing::Standing;
 use standing::StandingCache;
@@ -69,6 +72,7 @@ pub struct Spans {
     processes: FxHashMap<u32, Process>,
     passing: Passing,
     standing: StandingCache,
+    repeats: Repeats,
     /// Open requests for which the tables had no room. While there are any, a call may be theirs.
     unseen_requests: usize,
     now: KernelTime,
@@ -104,6 +108,7 @@ impl Spans {
             processes: FxHashMap::default(),
             passing: Passing::default(),
             standing: StandingCache::default(),
+            repeats: Repeats::default(),
             unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
@@ -378,11 +383,12 @@ impl Spans {
     }
 
     fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
-        let Request::Http(request) = &exchange.request;
-        let response = exchange.response.as_ref().map(|Response::Http(response)| response);
-        let description = grpc::describe(exchange, request, response, &mut self.standing);
-        let description =
-            description.unwrap_or_else(|| http::describe(exchange, request, response, &mut self.standing));
+        let description = self.repeats.describe(exchange, || {
+            let Request::Http(request) = &exchange.request;
+            let response = exchange.response.as_ref().map(|Response::Http(response)| response);
+            let call = grpc::describe(exchange, request, response, &mut self.standing);
+            call.unwrap_or_else(|| http::describe(exchange, request, response, &mut self.standing))
+        });
         let offset = self.clock.offset(self.now);
         self.spans.increment();
         self.ready.push_back(Span {
@@ -396,7 +402,7 @@ impl Spans {
             name: description.name,
             start: offset.wall(exchange.first.time),
             end: offset.wall(exchange.last.time.max(exchange.first.time)),
-            standing: description.standing,
+            standing: Some(description.standing),
             attributes: description.attributes,
             status: description.status,
             tgid: exchange.first.thread.tgid,

@@ -32,6 +32,8 @@ pub struct Standing {
     pub attributes: Vec<Attribute>,
     /// The client's address is that of the connection, and so its port is known, too.
     pub is_direct: bool,
+    /// As they may leave; nothing where they may as they are.
+    released: OnceLock<Option<Arc<Self>>>,
     encoded: OnceLock<Box<[u8]>>,
 }
 
@@ -39,7 +41,17 @@ impl Standing {
     #[must_use]
     pub fn new(mut attributes: Vec<Attribute>, is_direct: bool) -> Self {
         attributes.shrink_to_fit();
-        Self { attributes, is_direct, encoded: OnceLock::new() }
+        Self { attributes, is_direct, released: OnceLock::new(), encoded: OnceLock::new() }
+    }
+
+    /// What may leave of them: `redact` says at the first call whether it has changed anything.
+    #[must_use]
+    pub fn released(self: &Arc<Self>, redact: impl FnOnce(&mut [Attribute]) -> bool) -> Option<&Arc<Self>> {
+        let released = self.released.get_or_init(|| {
+            let mut attributes = self.attributes.clone();
+            redact(&mut attributes).then(|| Arc::new(Self::new(attributes, self.is_direct)))
+        });
+        released.as_ref()
     }
 
     /// The attributes in an exporter's form, which is made at the first call. There is one such form: that of OTLP.
