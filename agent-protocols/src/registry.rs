@@ -67,6 +67,7 @@ impl<M: Copy> Parser<M> {
     /// A connection can be handed over to another protocol (RFC 7540 section 3.2): what follows goes to its parser.
     fn hand_over(&mut self) {
         if let Self::Http1(http1) = self
+            && http1.is_finished()
             && let Some(upgrade) = http1.take_upgrade()
         {
             *self = Self::Http2(http2::Parser::upgraded(upgrade));

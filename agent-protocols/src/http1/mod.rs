@@ -157,6 +157,7 @@ impl<M: Copy> Parser<M> {
     }
 
     /// Gives what HTTP/2 goes on with, once, if the piece that was just handled made it that.
+    #[cold]
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade<M>> {
         let upgraded = *self.upgraded.take()?;
         let (messages, problems) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.problems));

@@ -32,10 +32,7 @@ impl<M: Copy> Parser<M> {
                 while let Some(event) = self.responses.read(bytes, &mut at, mark) {
                     self.response_event(Some(event), mark);
                     if self.finished {
-                        if let Some(upgraded) = &mut self.upgraded {
-                            upgraded.rest.extend_from_slice(&bytes[at..]);
-                        }
-                        return;
+                        return self.keep_rest(&bytes[at..]);
                     }
                 }
             }
@@ -134,6 +131,7 @@ impl<M: Copy> Parser<M> {
     }
 
     /// What follows is HTTP/2, and holds the answer to this request; those behind it have none.
+    #[cold]
     fn upgrade(&mut self, stream: u64, head_end: Place<M>) {
         self.end_request(BodyEnd::default(), head_end);
         self.outstanding.pop_front();
@@ -141,6 +139,14 @@ impl<M: Copy> Parser<M> {
         let Place { mark, offset } = head_end;
         self.upgraded = Some(Box::new(Upgraded { request: stream, mark, offset, rest: Vec::new() }));
         self.finished = true;
+    }
+
+    /// What came behind the head that granted HTTP/2.
+    #[cold]
+    fn keep_rest(&mut self, rest: &[u8]) {
+        if let Some(upgraded) = &mut self.upgraded {
+            upgraded.rest.extend_from_slice(rest);
+        }
     }
 
     /// What follows is another protocol.
