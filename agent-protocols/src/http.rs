@@ -119,10 +119,10 @@ impl HttpRequest {
         ((Rc::as_ptr(&self.0) as u64).wrapping_mul(SPREAD) >> 32) as usize
     }
 
-    /// It names no trace: the next one may be the same.
+    /// It names no trace: the next one may be the same. Requests of HTTP/2 are not compared.
     #[must_use]
     pub fn may_come_again(&self) -> bool {
-        !self.has_context()
+        !self.has_context() && self.version != HttpVersion::Http2
     }
 
     /// A request with the fields of this one.

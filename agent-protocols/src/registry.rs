@@ -65,16 +65,13 @@ pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
 
 impl<M: Copy> Parser<M> {
     /// A connection can be handed over to another protocol (RFC 7540 section 3.2): what follows goes to its parser.
-    /// `piece` is the one that was just handled.
-    fn hand_over(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
-        let Self::Http1(http1) = self else { return };
-        let Some(upgrade) = http1.take_upgrade() else { return };
-        let used = upgrade.used;
-        let mut parser = http2::Parser::upgraded(upgrade);
-        if let StreamPiece::Bytes(bytes) = piece {
-            parser.handle_rest(direction, bytes.get(used as usize..).unwrap_or_default(), used, mark);
+    fn hand_over(&mut self) {
+        if let Self::Http1(http1) = self
+            && http1.is_finished()
+            && let Some(upgrade) = http1.take_upgrade()
+        {
+            *self = Self::Http2(http2::Parser::upgraded(upgrade));
         }
-        *self = Self::Http2(parser);
     }
 }
 
@@ -133,7 +130,7 @@ macro_rules! protocols {
                 match self {
                     $(Self::$name(parser) => parser.handle(direction, piece, mark),)+
                 }
-                self.hand_over(direction, piece, mark);
+                self.hand_over();
             }
 
             /// Takes the first piece of a half-turn, in place of its `Turn` and its `Bytes`, where it is a whole message

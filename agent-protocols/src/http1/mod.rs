@@ -26,7 +26,7 @@ mod whole;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 pub use self::recognition::recognise;
 use self::{
@@ -66,8 +66,7 @@ pub struct Parser<M> {
     /// The conversation has turned since the newest request's head began.
     turned_since_head: bool,
     finished: bool,
-    /// The request that was granted HTTP/2, and where in its piece the head ends that granted it.
-    upgraded: Option<(u64, u32)>,
+    upgraded: Option<Box<Upgraded<M>>>,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
 }
@@ -77,13 +76,20 @@ pub struct Parser<M> {
 pub(crate) struct Upgrade<M> {
     /// The direction in which requests flow.
     pub(crate) requests: Direction,
-    /// The number of the request that asked for it.
-    pub(crate) request: u64,
-    /// Bytes of the last piece that were HTTP/1.
-    pub(crate) used: u32,
+    pub(crate) upgraded: Upgraded<M>,
     /// What has not been polled.
     pub(crate) messages: VecDeque<Message<M>>,
     pub(crate) problems: VecDeque<Problem>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Upgraded<M> {
+    /// The number of the request that asked for it.
+    pub(crate) request: u64,
+    /// Where the response's head ends that granted it, and what came behind it in its piece.
+    pub(crate) mark: M,
+    pub(crate) offset: u32,
+    pub(crate) rest: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -152,10 +158,11 @@ impl<M: Copy> Parser<M> {
     }
 
     /// Gives what HTTP/2 goes on with, once, if the piece that was just handled made it that.
+    #[cold]
     pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade<M>> {
-        let (request, used) = self.upgraded.take()?;
+        let upgraded = *self.upgraded.take()?;
         let (messages, problems) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.problems));
-        Some(Upgrade { requests: self.direction, request, used, messages, problems })
+        Some(Upgrade { requests: self.direction, upgraded, messages, problems })
     }
 
     /// Forgets the heads before.

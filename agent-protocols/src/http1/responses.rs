@@ -4,8 +4,10 @@
 //! In: its pieces. Out: heads and ends of responses, each of the oldest outstanding request; exchanges that broke.
 //! Does not: tell of informational responses, nor of responses to requests that were not seen.
 
+use alloc::{boxed::Box, vec::Vec};
+
 use super::{
-    Parser,
+    Parser, Upgraded,
     head::{Method, ResponseHead},
     lane::{Event, Place, Unfinished},
 };
@@ -29,7 +31,7 @@ impl<M: Copy> Parser<M> {
                 while let Some(event) = self.responses.read(bytes, &mut at, mark) {
                     self.response_event(Some(event), mark);
                     if self.finished {
-                        return;
+                        return self.keep_rest(&bytes[at..]);
                     }
                 }
             }
@@ -125,12 +127,22 @@ impl<M: Copy> Parser<M> {
     }
 
     /// What follows is HTTP/2, and holds the answer to this request; those behind it have none.
+    #[cold]
     fn upgrade(&mut self, stream: u64, head_end: Place<M>) {
         self.end_request(BodyEnd::default(), head_end);
         self.outstanding.pop_front();
         self.break_all(Broken::NotUnderstood, head_end.mark);
-        self.upgraded = Some((stream, head_end.offset));
+        let Place { mark, offset } = head_end;
+        self.upgraded = Some(Box::new(Upgraded { request: stream, mark, offset, rest: Vec::new() }));
         self.finished = true;
+    }
+
+    /// What came behind the head that granted HTTP/2.
+    #[cold]
+    fn keep_rest(&mut self, rest: &[u8]) {
+        if let Some(upgraded) = &mut self.upgraded {
+            upgraded.rest.extend_from_slice(rest);
+        }
     }
 
     /// What follows is another protocol.

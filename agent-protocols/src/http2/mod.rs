@@ -86,8 +86,11 @@ impl<M: Copy> Parser<M> {
 
     /// Of a connection that was HTTP/1 until now.
     pub(crate) fn upgraded(upgrade: Upgrade<M>) -> Self {
-        let mut parser = Self::new(upgrade.requests, false);
-        parser.streams = Streams::upgraded(upgrade.request, upgrade.messages, upgrade.problems);
+        let Upgrade { requests, upgraded, messages, problems } = upgrade;
+        let mut parser = Self::new(requests, false);
+        parser.streams = Streams::upgraded(upgraded.request, messages, problems);
+        let from = Place { mark: upgraded.mark, offset: upgraded.offset };
+        parser.handle_from(requests.opposite(), StreamPiece::Bytes(&upgraded.rest), from);
         parser
     }
 
@@ -95,11 +98,6 @@ impl<M: Copy> Parser<M> {
     /// and by [`MAX_OUTSTANDING`], what waits to be polled is not.
     pub fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: M) {
         self.handle_from(direction, piece, Place { mark, offset: 0 });
-    }
-
-    /// As `handle`, with a piece that is the rest of one, from so many bytes behind its beginning.
-    pub(crate) fn handle_rest(&mut self, direction: Direction, rest: &[u8], offset: u32, mark: M) {
-        self.handle_from(direction, StreamPiece::Bytes(rest), Place { mark, offset });
     }
 
     pub fn poll_message(&mut self) -> Option<Message<M>> {

@@ -137,6 +137,11 @@ fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
         exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 404, &[])));
     };
     assert_eq!(times(&on_it(not_found)), 2);
+    let failed_call = |exchange: &mut Exchange| {
+        let status = [(Header::GrpcStatus, &b"13"[..])];
+        exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &status)));
+    };
+    assert_eq!(times(&on_it(failed_call)), 5, "the next may end otherwise");
     assert_eq!(times(&exchange()), 2, "another connection");
     assert_eq!(times(&on_it(|exchange| exchange.partial = Some(Partial::BytesLost))), 5, "never kept");
     assert_eq!(times(&on_it(|exchange| exchange.outcome = Outcome::Broken(Broken::ConnectionReset))), 5);

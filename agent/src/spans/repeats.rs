@@ -8,7 +8,10 @@
 
 use std::rc::Rc;
 
-use agent_protocols::{Request, Response, http::HttpRequest};
+use agent_protocols::{
+    Request, Response,
+    http::{Header, HttpRequest},
+};
 
 use super::description::Description;
 use crate::exchanges::{ConnectionFacts, Exchange, Outcome};
@@ -45,8 +48,10 @@ struct Answer {
 impl Answer {
     fn of(exchange: &Exchange) -> Option<Self> {
         let Response::Http(response) = exchange.response.as_ref()?;
-        let is_plain = exchange.outcome == Outcome::Answered && exchange.partial.is_none() && exchange.rpc.is_none();
-        is_plain.then_some(Self {
+        let is_whole = exchange.outcome == Outcome::Answered && exchange.partial.is_none();
+        // How a call ended is told beside the status.
+        let is_call = exchange.rpc.is_some() || response.header(Header::GrpcStatus).is_some();
+        (is_whole && !is_call).then_some(Self {
             status: response.status,
             is_ambiguous: response.ambiguous_length,
             request_body_bytes: exchange.request_body_bytes,
