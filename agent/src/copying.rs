@@ -9,7 +9,10 @@
 
 #![expect(unsafe_code, reason = "these are the functions that safe code is compiled to")]
 
-use std::{arch::naked_asm, ffi::c_int};
+use std::{
+    arch::naked_asm,
+    ffi::{c_int, c_void},
+};
 
 /// Copies, also between places that overlap.
 ///
@@ -17,7 +20,7 @@ use std::{arch::naked_asm, ffi::c_int};
 /// As the C library's.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(export_name = "memmove"))]
-pub unsafe extern "C" fn move_bytes(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+pub unsafe extern "C" fn move_bytes(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
     naked_asm!(
         "mov rax, rdi",
         "cmp rdx, 16",
@@ -133,7 +136,7 @@ pub unsafe extern "C" fn move_bytes(to: *mut u8, from: *const u8, count: usize) 
 /// As the C library's.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(export_name = "memcpy"))]
-pub unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, count: usize) -> *mut u8 {
+pub unsafe extern "C" fn copy_bytes(to: *mut c_void, from: *const c_void, count: usize) -> *mut c_void {
     naked_asm!("jmp {}", sym move_bytes)
 }
 
@@ -143,7 +146,7 @@ pub unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, count: usize) 
 /// As the C library's.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(export_name = "memset"))]
-pub unsafe extern "C" fn set_bytes(to: *mut u8, value: c_int, count: usize) -> *mut u8 {
+pub unsafe extern "C" fn set_bytes(to: *mut c_void, value: c_int, count: usize) -> *mut c_void {
     naked_asm!(
         "mov rax, rdi",
         "movzx ecx, sil",
@@ -207,7 +210,7 @@ pub unsafe extern "C" fn set_bytes(to: *mut u8, value: c_int, count: usize) -> *
 /// As the C library's.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(export_name = "memcmp"))]
-pub unsafe extern "C" fn compare_bytes(one: *const u8, other: *const u8, count: usize) -> c_int {
+pub unsafe extern "C" fn compare_bytes(one: *const c_void, other: *const c_void, count: usize) -> c_int {
     naked_asm!(
         "cmp rdx, 16",
         "jb 4f",
@@ -294,7 +297,7 @@ pub unsafe extern "C" fn compare_bytes(one: *const u8, other: *const u8, count: 
 /// As the C library's.
 #[unsafe(naked)]
 #[cfg_attr(not(test), unsafe(export_name = "bcmp"))]
-pub unsafe extern "C" fn differ(one: *const u8, other: *const u8, count: usize) -> c_int {
+pub unsafe extern "C" fn differ(one: *const c_void, other: *const c_void, count: usize) -> c_int {
     naked_asm!("jmp {}", sym compare_bytes)
 }
 
@@ -325,12 +328,12 @@ mod tests {
             expected.copy_within(from..from + count, to);
             let place = moved.as_mut_ptr();
             // SAFETY: both ranges lie inside the buffer.
-            let given = unsafe { move_bytes(place.add(to), place.add(from), count) };
+            let given = unsafe { move_bytes(place.add(to).cast(), place.add(from).cast(), count) };
             prop_assert_eq!(given as usize, place as usize + to);
             prop_assert_eq!(&moved, &expected);
             let mut copied = vec![7; count];
             // SAFETY: two buffers of at least this size.
-            unsafe { copy_bytes(copied.as_mut_ptr(), bytes[from..].as_ptr(), count) };
+            unsafe { copy_bytes(copied.as_mut_ptr().cast(), bytes[from..].as_ptr().cast(), count) };
             prop_assert_eq!(&copied, &bytes[from..from + count]);
         }
 
@@ -339,7 +342,7 @@ mod tests {
             let (mut set, mut expected) = (bytes.clone(), bytes);
             expected[to..to + count].fill(value as u8);
             // SAFETY: the range lies inside the buffer.
-            unsafe { set_bytes(set[to..].as_mut_ptr(), value, count) };
+            unsafe { set_bytes(set[to..].as_mut_ptr().cast(), value, count) };
             prop_assert_eq!(set, expected);
         }
 
@@ -354,7 +357,8 @@ mod tests {
             changed.extend_from_slice(&other.to_ne_bytes());
             // SAFETY: both are at least this long.
             let (order, differs) = unsafe {
-                (compare_bytes(one.as_ptr(), changed.as_ptr(), count), differ(one.as_ptr(), changed.as_ptr(), count))
+                let (one, changed) = (one.as_ptr().cast(), changed.as_ptr().cast());
+                (compare_bytes(one, changed, count), differ(one, changed, count))
             };
             prop_assert_eq!(order.cmp(&0), one.cmp(&changed[..count]));
             prop_assert_eq!(differs != 0, one != &changed[..count]);
