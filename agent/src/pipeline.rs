@@ -125,12 +125,13 @@ impl Pipeline {
     }
 
     fn drain(&mut self) {
-        while let Some(span) = self.spans.poll_span() {
-            self.spans_seen += 1;
-            let resource = self.enrich.resource(span.tgid);
-            if let Some(released) = self.policy.release(span, resource) {
-                self.outputs.handle_span(released);
+        let Self { spans, enrich, policy, outputs, spans_seen, .. } = self;
+        spans.drain(|span| {
+            *spans_seen += 1;
+            let resource = enrich.resource(span.tgid);
+            if let Some(released) = policy.release(span, resource) {
+                outputs.handle_span(released);
             }
-        }
+        });
     }
 }

@@ -112,14 +112,14 @@ impl Enrich {
     }
 
     /// The resource of a span's process. One that was never announced is looked at now.
-    pub fn resource(&mut self, tgid: u32) -> Arc<Resource> {
+    pub fn resource(&mut self, tgid: u32) -> &Arc<Resource> {
         self.uses += 1;
-        if let Some(known) = self.processes.get_mut(&tgid) {
-            known.last_use = self.uses;
-            return Arc::clone(&known.resource);
+        if !self.processes.contains_key(&tgid) {
+            self.handle_process_seen(tgid);
         }
-        self.handle_process_seen(tgid);
-        Arc::clone(&self.processes[&tgid].resource)
+        let known = self.processes.get_mut(&tgid).expect("it was there, or was put there");
+        known.last_use = self.uses;
+        &known.resource
     }
 
     /// Makes room: what has ended goes first, then what was used longest ago.

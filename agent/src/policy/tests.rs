@@ -50,9 +50,9 @@ fn what_spans_share_is_redacted_once_for_all() {
     assert!(Arc::ptr_eq(&leaves(&harmless), &harmless));
 }
 
-fn release(sampler: SamplerConfig, span: Span) -> Option<ReleasedSpan> {
+fn release(sampler: SamplerConfig, mut span: Span) -> Option<ReleasedSpan> {
     let resource = Arc::new(Resource { id: 1, attributes: Vec::new() });
-    Policy::new(&sampler, &Ledger::new()).release(span, resource)
+    Policy::new(&sampler, &Ledger::new()).release(&mut span, &resource).map(Released::kept)
 }
 
 fn check(key: &'static str, text: &str, expected: &str) {
@@ -146,7 +146,7 @@ fn what_is_sampled_out_is_counted() {
     let ledger = Ledger::new();
     let mut policy = Policy::new(&SamplerConfig::AlwaysOff, &ledger);
     let resource = Arc::new(Resource { id: 1, attributes: Vec::new() });
-    assert!(policy.release(span([1; 16], Sampled::Undecided, &[]), resource).is_none());
+    assert!(policy.release(&mut span([1; 16], Sampled::Undecided, &[]), &resource).is_none());
     assert_eq!(ledger.lines(), "onlooker_spans_dropped_total{stage=\"policy\",reason=\"sampled_out\"} 1\n");
 }
 

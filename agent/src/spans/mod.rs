@@ -82,7 +82,7 @@ pub struct Spans {
     held: VecDeque<(KernelTime, ExchangeId)>,
     waiting: usize,
     remembered: VecDeque<(KernelTime, ExchangeId)>,
-    ready: VecDeque<Span>,
+    ready: Vec<Span>,
     spans: Counter,
     ambiguous: [Counter; Ambiguity::ALL.len()],
 }
@@ -115,7 +115,7 @@ impl Spans {
             held: VecDeque::new(),
             waiting: 0,
             remembered: VecDeque::new(),
-            ready: VecDeque::new(),
+            ready: Vec::new(),
             spans: ledger.counter(Family::Spans, &[]),
             ambiguous: Ambiguity::ALL
                 .map(|reason| ledger.counter(Family::ParentsAmbiguous, &[("reason", reason.name())])),
@@ -168,9 +168,10 @@ impl Spans {
         }
     }
 
-    /// Call it until it gives nothing, after each event and each time.
-    pub fn poll_span(&mut self) -> Option<Span> {
-        self.ready.pop_front()
+    /// Gives the spans that are ready; call it after each event and each time.
+    pub fn drain(&mut self, next: impl FnMut(&mut Span)) {
+        self.ready.iter_mut().for_each(next);
+        self.ready.clear();
     }
 
     fn handle_began(&mut self, began: &Exchange) {
@@ -387,7 +388,7 @@ impl Spans {
         let Described { description, first, last } = described;
         let offset = self.clock.offset(self.now);
         self.spans.increment();
-        self.ready.push_back(Span {
+        self.ready.push(Span {
             trace_id: lineage.trace_id,
             span_id,
             parent: lineage.parent,

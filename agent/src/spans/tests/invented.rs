@@ -178,6 +178,13 @@ pub fn run(exchanges: &[Told]) -> Run {
     play(events.into_iter().map(|(time, _, event)| (time, event)), open::RECORDS)
 }
 
+/// The spans that have left by now.
+pub fn ready(stage: &mut Spans) -> Vec<Span> {
+    let mut spans = Vec::new();
+    stage.drain(|span| spans.push(span.clone()));
+    spans
+}
+
 pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     let ledger = Ledger::new();
     let clock = WallClock::new(FixedClocks(WallOffset::from(0)));
@@ -187,12 +194,12 @@ pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     for (time, event) in events {
         stage.handle_event(event.told());
         stage.handle_time(KernelTime(time * MS));
-        spans.extend(std::iter::from_fn(|| stage.poll_span()));
+        spans.append(&mut ready(&mut stage));
         latest = latest.max(time);
     }
     for later in 0..200 {
         stage.handle_time(KernelTime((latest + later * 100) * MS));
-        spans.extend(std::iter::from_fn(|| stage.poll_span()));
+        spans.append(&mut ready(&mut stage));
     }
     assert_eq!(stage.open.len(), 0, "nothing is kept for ever");
     assert!(stage.passing.is_empty() && stage.waiting == 0);

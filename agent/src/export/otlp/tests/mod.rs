@@ -104,7 +104,7 @@ impl Rig {
 
     fn offer(&self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
-            self.exporter.offer(&released(number));
+            self.exporter.offer(released(number).leaving());
         }
     }
 
