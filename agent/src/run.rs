@@ -25,6 +25,7 @@ use crate::{
     enrich::{Enrich, FactSource as _, LiveFacts},
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
+    memory,
     moment::{ClockSource as _, SystemClocks, WallClock},
     pipeline::Pipeline,
     policy::Policy,
@@ -49,6 +50,10 @@ const EMPTY_NAPS: u32 = 20;
 /// The longest sleep, after which timers and signals are looked at. Longer: a signal waits. Shorter: wake-ups while
 /// nothing happens.
 const SLEEP: Duration = Duration::from_millis(250);
+
+/// Empty naps after which the memory of busier times is given back: ten seconds. More: it is held for longer. Fewer: a
+/// machine that is busy now and then gets the same memory from the system again and again.
+const QUIET_NAPS: u32 = EMPTY_NAPS + (10_000 / SLEEP.as_millis()) as u32;
 
 /// How often counters that the kernel keeps are fetched.
 const KERNEL_COUNTERS: Duration = Duration::from_millis(500);
@@ -117,6 +122,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let backend = capture.backend().name();
     info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
 
+    // To start takes more than to watch: the kernel's types, and the programs.
+    memory::give_back();
     let mut rounds =
         Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
@@ -254,6 +261,9 @@ impl Rounds<'_> {
                 continue;
             }
             empty_naps = if count == 0 { empty_naps + 1 } else { 0 };
+            if empty_naps == QUIET_NAPS {
+                memory::give_back();
+            }
             self.capture.wait(if empty_naps < EMPTY_NAPS { Nap::Timed(NAP) } else { Nap::UntilRecord(SLEEP) })?;
         }
         // What is in the ring when the signal comes has happened.

@@ -8,6 +8,7 @@
 mod answer;
 mod backoff;
 mod batch;
+mod body;
 mod counts;
 mod encode;
 mod error;
