@@ -124,6 +124,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
 
     // To start takes more than to watch: the kernel's types, and the programs.
     memory::give_back();
+    memory::keep();
     let mut rounds =
         Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
