@@ -116,7 +116,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let enrich = Enrich::new(config, LiveFacts);
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
-    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder };
+    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), latest: None, recorder };
     watcher.begin(&capture)?;
     health.set_readiness(Readiness::Ready);
     let backend = capture.backend().name();
@@ -142,6 +142,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
 struct Watcher {
     pipeline: Pipeline,
     targets: Targets,
+    /// The process of the last record, which is watched still.
+    latest: Option<u32>,
     recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
 }
 
@@ -162,6 +164,7 @@ impl Watcher {
     fn handle(&mut self, bytes: &[u8], event: KernelEvent<'_>, control: &Control) {
         let process = match &event {
             KernelEvent::Process(record) => {
+                self.latest = None;
                 if let Some(verdict) = self.targets.handle_process(record) {
                     self.apply(verdict, control);
                 }
@@ -171,9 +174,14 @@ impl Watcher {
             KernelEvent::Data(record, _) => Some(record.tgid),
             KernelEvent::Closed(_) => None,
         };
-        // Captured while the process had not been judged.
-        if process.is_some_and(|tgid| self.targets.is_refused(tgid)) {
-            return;
+        if process != self.latest
+            && let Some(tgid) = process
+        {
+            // Captured while the process had not been judged.
+            if self.targets.is_refused(tgid) {
+                return;
+            }
+            self.latest = process;
         }
         self.record(Frame::Record(bytes));
         self.pipeline.handle_event(&event);

@@ -7,7 +7,7 @@
 
 use super::{
     Outstanding, Parser,
-    body::{Body, Framing, Step},
+    body::{Framing, Step},
     chunks::Chunks,
     head::{Method, ResponseHead},
 };
@@ -78,15 +78,14 @@ impl ResponseHead {
 
 /// The end of a body that is exactly these bytes.
 fn whole_body(framing: Framing, bytes: &[u8]) -> Option<BodyEnd> {
-    let mut counted = 0;
-    let mut body = match framing {
-        Framing::Length(left) => Body::Length { left },
-        Framing::Chunked => Body::Chunked(Chunks::new()),
-        Framing::UntilClose | Framing::Unknown => return None,
-    };
-    let is_whole = match body.read(bytes, &mut counted) {
-        Step::Ended { used } => used == bytes.len() as u64,
-        Step::Inside | Step::Astray => false,
+    let mut counted = bytes.len() as u64;
+    let is_whole = match framing {
+        Framing::Length(length) => length == counted,
+        Framing::Chunked => {
+            counted = 0;
+            Chunks::new().read(bytes, &mut counted) == Step::Ended { used: bytes.len() as u64 }
+        }
+        Framing::UntilClose | Framing::Unknown => false,
     };
     is_whole.then_some(BodyEnd { body_bytes: Some(counted), bytes_lost: false })
 }

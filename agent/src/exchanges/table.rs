@@ -4,6 +4,8 @@
 //! In: entries whose streams grow on each connection. Out: an entry, or the oldest of a connection that has ended.
 //! Costs one look-up by connection, however many connections there are.
 
+use std::collections::hash_map::Entry;
+
 use rustc_hash::FxHashMap;
 use smallvec::{SmallVec, smallvec};
 
@@ -36,10 +38,13 @@ impl<T> Table<T> {
 
     /// Gives the entry that was there before.
     pub fn insert(&mut self, (connection, stream): Key, entry: T) -> Option<T> {
-        let Some(streams) = self.connections.get_mut(&connection) else {
-            self.connections.insert(connection, smallvec![(stream, entry)]);
-            self.entries += 1;
-            return None;
+        let streams = match self.connections.entry(connection) {
+            Entry::Vacant(place) => {
+                place.insert(smallvec![(stream, entry)]);
+                self.entries += 1;
+                return None;
+            }
+            Entry::Occupied(streams) => streams.into_mut(),
         };
         match streams.binary_search_by_key(&stream, |(stream, _)| *stream) {
             Ok(index) => Some(std::mem::replace(&mut streams[index].1, entry)),
@@ -61,11 +66,13 @@ impl<T> Table<T> {
     }
 
     fn remove_where(&mut self, connection: u64, find: impl FnOnce(&[(u64, T)]) -> Option<usize>) -> Option<T> {
-        let streams = self.connections.get_mut(&connection)?;
-        let (_, entry) = streams.remove(find(streams)?);
-        if streams.is_empty() {
-            self.connections.remove(&connection);
-        }
+        let Entry::Occupied(mut streams) = self.connections.entry(connection) else { return None };
+        let index = find(streams.get())?;
+        let entry = match streams.get().len() {
+            1 => streams.remove().pop(),
+            _ => Some(streams.get_mut().remove(index)),
+        };
+        let (_, entry) = entry?;
         self.entries -= 1;
         Some(entry)
     }

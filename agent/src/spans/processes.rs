@@ -81,7 +81,9 @@ pub struct Process {
     requests: ByTime,
     /// Requests that ended within [`INVERSION_NS`]: first byte, last byte.
     just_ended: VecDeque<(KernelTime, KernelTime, ExchangeId)>,
+    /// Of requests that were seen after the process's first call: most that serve never call, and nobody asks.
     by_thread: FxHashMap<u32, Serving>,
+    first_call: Option<ExchangeId>,
     /// Calls whose parent is not decided, by their first byte.
     calls: ByTime,
     habit: ThreadHabit,
@@ -93,6 +95,7 @@ impl Default for Process {
             requests: ByTime::default(),
             just_ended: VecDeque::new(),
             by_thread: FxHashMap::default(),
+            first_call: None,
             calls: ByTime::default(),
             habit: ThreadHabit::Learning(0),
         }
@@ -110,7 +113,7 @@ impl Process {
         since: KernelTime,
     ) -> impl Iterator<Item = ExchangeId> {
         self.requests.insert(first, id);
-        if self.habit != ThreadHabit::Shared {
+        if self.first_call.is_some() && self.habit != ThreadHabit::Shared {
             match self.by_thread.get_mut(&tid) {
                 None => {
                     self.by_thread.insert(tid, Serving { latest: Some((first, id)), connection, requests: 1 });
@@ -143,7 +146,9 @@ impl Process {
         if answering_tid.is_some_and(|answering| answering != tid) {
             self.threads_are_shared();
         }
-        if let Some(serving) = self.by_thread.get_mut(&tid) {
+        if self.first_call.is_some_and(|call| call < id)
+            && let Some(serving) = self.by_thread.get_mut(&tid)
+        {
             serving.requests -= 1;
             serving.latest = serving.latest.filter(|(_, latest)| *latest != id);
             if serving.requests == 0 {
@@ -158,6 +163,7 @@ impl Process {
     /// `tid`: the thread that made it, where the one that wrote it is that.
     pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: Option<u32>) -> Candidates {
         self.calls.insert(first, id);
+        self.first_call.get_or_insert(id);
         let open = self.requests.before(first);
         let ended = self.just_ended.iter().rev();
         let ended = ended.take_while(|(_, last, _)| last.0.saturating_add(INVERSION_NS) > first.0);
