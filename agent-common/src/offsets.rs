@@ -93,6 +93,8 @@ offsets! {
     iterator_type: "iov_iter"."iter_type",
     iterator_offset: "iov_iter"."iov_offset",
     iterator_buffer: "iov_iter"."ubuf",
+    /// From Linux 6.4 on, at the place of the two.
+    iterator_own_piece: "iov_iter"."__ubuf_iovec",
     /// `iov` before Linux 6.4.
     iterator_vector: "iov_iter"."__iov",
 }

@@ -8,6 +8,10 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel 
 #[unsafe(no_mangle)]
 static KERNEL: KernelOffsets = KernelOffsets::ABSENT;
 
+/// Not zero where the verifier knows the type of the current task and of its saved registers: Linux 5.15.
+#[unsafe(no_mangle)]
+static TASK_IS_TYPED: u8 = 0;
+
 /// Mixed into socket addresses before they leave the kernel, so that they tell nothing of its memory layout.
 #[unsafe(no_mangle)]
 static ADDRESS_MASK: u64 = 0;
@@ -60,6 +64,28 @@ pub fn copy<T>(to: &mut T, base: u64, offset: u32) {
     let from = (base + u64::from(offset)) as *const _;
     // SAFETY: a place of that size; the helper checks the address, and clears the place where it fails.
     unsafe { read_kernel_bytes((&raw mut *to).cast(), size_of::<T>() as u32, from) };
+}
+
+/// Reads a field of the current task, its registers, or what it points to with its type: by one instruction where
+/// `is_typed`.
+macro_rules! task_field {
+    ($is_typed:ident, $kind:ty, $base:expr, $field:ident) => {
+        $crate::fields::offset!($field).and_then(|offset| {
+            if $is_typed {
+                $crate::fields::read_or_load::<true, $kind>($base, offset)
+            } else {
+                $crate::fields::read::<$kind>($base, offset)
+            }
+        })
+    };
+}
+pub(crate) use task_field;
+
+/// Whether the current task can be read without the helper; a constant to the verifier.
+#[inline(always)]
+pub fn task_is_typed() -> bool {
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    unsafe { (&raw const TASK_IS_TYPED).read_volatile() != 0 }
 }
 
 /// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type

@@ -2,9 +2,12 @@
 //! From a file descriptor of the current task to its socket, and what a socket is: task → files → file → socket → sock.
 
 use agent_common::records::{OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord};
-use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::{
+    bpf_get_current_task,
+    generated::{bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
+};
 
-use crate::fields::{self, field, offset, typed_field};
+use crate::fields::{self, field, offset, task_field, typed_field};
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_V4: u16 = 2;
@@ -30,23 +33,12 @@ pub struct Socket {
     pub sk: u64,
 }
 
-/// The socket behind a descriptor of the current task, if it is one.
+/// Where the socket behind a descriptor of the current task would be, if it is one: `is_one` tells. Who finds what this gives
+/// in the table of connections need not ask, for no other file keeps the address of a followed socket there.
 #[inline(always)]
 pub fn find(descriptor: u32) -> Option<Socket> {
-    // SAFETY: takes no argument.
-    let task = unsafe { bpf_get_current_task() };
-    let files = field!(u64, task, task_files)?;
-    let table = field!(u64, files, files_fdt)?;
-    if descriptor >= field!(u32, table, fdt_max_fds)? {
-        return None;
-    }
-    let slots = field!(u64, table, fdt_fd)?;
-    let file = fields::read::<u64>(slots + u64::from(descriptor) * 8, 0)?;
+    let file = file(descriptor)?;
     if file == 0 {
-        return None;
-    }
-    let inode = field!(u64, file, file_inode)?;
-    if field!(u16, inode, inode_mode)? & MODE_FORMAT != MODE_SOCKET {
         return None;
     }
     let socket = field!(u64, file, file_private_data)?;
@@ -54,7 +46,31 @@ pub fn find(descriptor: u32) -> Option<Socket> {
     (sk != 0).then_some(Socket { socket, sk })
 }
 
+/// The file behind a descriptor of the current task; 0 for none.
+#[inline(always)]
+fn file(descriptor: u32) -> Option<u64> {
+    let is_typed = fields::task_is_typed();
+    // SAFETY: take no argument.
+    let task = unsafe { if is_typed { bpf_get_current_task_btf() as u64 } else { bpf_get_current_task() } };
+    let files = task_field!(is_typed, u64, task, task_files)?;
+    let table = task_field!(is_typed, u64, files, files_fdt)?;
+    if descriptor >= task_field!(is_typed, u32, table, fdt_max_fds)? {
+        return None;
+    }
+    let slots = task_field!(is_typed, u64, table, fdt_fd)?;
+    fields::read::<u64>(slots + u64::from(descriptor) * 8, 0)
+}
+
 impl Socket {
+    /// Whether there is a socket at that address, which a process has opened.
+    #[inline(always)]
+    pub fn is_one(self) -> bool {
+        field!(u64, self.socket, socket_file)
+            .and_then(|file| field!(u64, file, file_inode))
+            .and_then(|inode| field!(u16, inode, inode_mode))
+            .is_some_and(|mode| mode & MODE_FORMAT == MODE_SOCKET)
+    }
+
     /// The family, for stream sockets that are followed.
     #[inline(always)]
     pub fn followed_family(self) -> Option<u16> {

@@ -16,7 +16,7 @@ use crate::{
     processes,
     processes::Thread,
     registers::{Call, number},
-    socket,
+    socket::{self, Socket},
     transfer::{self, Details, Payload, Transfer},
 };
 
@@ -31,8 +31,7 @@ const HEADER_VECTOR_AT: u64 = 16;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn syscall_enter(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         enter(&context, thread);
     }
     0
@@ -40,8 +39,7 @@ pub fn syscall_enter(context: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn syscall_exit(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         let _ = exit(&context, thread);
     }
     0
@@ -225,7 +223,7 @@ fn splice(call: &Call, result: i64) -> Option<()> {
         return None;
     }
     let [from, _, to] = call.arguments;
-    let sent = socket::find(to as u32).is_some();
+    let sent = socket::find(to as u32).is_some_and(Socket::is_one);
     report_call(if sent { to } else { from } as u32, sent, UNREAD, 0, result as u64, 0);
     Some(())
 }

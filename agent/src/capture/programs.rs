@@ -125,7 +125,7 @@ impl Capture {
         }
         let address_mask = fastrand::u64(..);
         let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
-        let mut programs = load(backend, options, offsets, address_mask, largest_process)?;
+        let mut programs = load(backend, options, kernel, offsets, address_mask, largest_process)?;
         select_ports(&mut programs, &options.ports)?;
         let mut early_calls = None;
         let hooks = backend.attach(&mut programs, kernel, |programs| {
@@ -261,6 +261,7 @@ const WATERMARK_PARTS: u64 = 4;
 pub(super) fn load(
     backend: Backend,
     options: &CaptureOptions,
+    kernel: &KernelTypes,
     offsets: &KernelOffsets,
     address_mask: u64,
     largest_process: u32,
@@ -268,6 +269,7 @@ pub(super) fn load(
     let watermark = u64::from(options.ring_bytes) / WATERMARK_PARTS;
     EbpfLoader::new()
         .override_global("KERNEL", bytemuck::bytes_of(offsets), true)
+        .override_global("TASK_IS_TYPED", &u8::from(kernel.has_helper("task_pt_regs")), true)
         .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("WATERMARK_BYTES", &watermark, true)
         .override_global("KEEPS_CALLS", &u8::from(backend == Backend::Kprobe), true)
@@ -313,7 +315,7 @@ pub(super) fn share(programs: &Ebpf, name: &'static str, bytes: usize) -> Result
 }
 
 /// Fields without which something is off, and nothing else.
-const OPTIONAL_FIELDS: [&str; 11] = [
+const OPTIONAL_FIELDS: [&str; 12] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -324,12 +326,13 @@ const OPTIONAL_FIELDS: [&str; 11] = [
     "iov_iter.iter_type",
     "iov_iter.iov_offset",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
     "iov_iter.__iov",
 ];
 
 /// The same for backends that hook functions: they find payloads by an iterator, which had no single buffer before Linux
 /// 6.0, and another shape before 5.14.
-const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
+const OPTIONAL_FOR_FUNCTIONS: [&str; 8] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -337,6 +340,7 @@ const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
     "sock_common.skc_v6_rcv_saddr",
     "sock.sk_socket",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
 ];
 
 /// Those that a backend can do without.

@@ -60,7 +60,7 @@ fn verify_one(
     let options =
         CaptureOptions { backend: BackendChoice::Auto, ring_bytes: RING_BYTES, judge_every_exec, ports: Vec::new() };
     let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
-    let mut programs = load(backend, &options, offsets, fastrand::u64(..), largest_process)?;
+    let mut programs = load(backend, &options, kernel, offsets, fastrand::u64(..), largest_process)?;
     let mut names: Vec<&str> = backend.load(&mut programs, kernel)?.iter().map(|target| target.program).collect();
     if backend.hooks_functions() {
         load_early_calls(&mut programs)?;
