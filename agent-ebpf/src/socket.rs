@@ -105,13 +105,19 @@ impl Socket {
 /// Sequence numbers past the last byte sent, and past the last byte that the application has read, when a call that `sent`
 /// or received returns.
 ///
-/// A FIN takes a sequence number as well: it is left out here, so that nothing seems to be missing behind the last byte.
+/// A FIN takes a sequence number as well: where one has come or gone, it is left out here, so that nothing seems to be missing
+/// behind the last byte.
 #[inline(always)]
-pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32)> {
+pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool, is_ending: bool) -> Option<(u32, u32)> {
     let tcp = if TYPED { as_tcp(sk)? } else { sk };
     let (sent_to, received_to) =
         (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
-    let state = typed_field!(TYPED, u8, sk, sock_state)?;
+    if is_ending { without_fins(sk, sent, sent_to, received_to) } else { Some((sent_to, received_to)) }
+}
+
+#[inline(always)]
+fn without_fins(sk: u64, sent: bool, sent_to: u32, received_to: u32) -> Option<(u32, u32)> {
+    let state = field!(u8, sk, sock_state)?;
     if state == STATE_ESTABLISHED {
         return Some((sent_to, received_to));
     }
@@ -121,6 +127,12 @@ pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32
     // Where a FIN has come, it is the last that was received: all is read when it is.
     let read_fin = has_received_fin(sk)? && received_to == field!(u32, sk, tcp_receive_next)?;
     Some((sent_to.wrapping_sub(u32::from(sent_fin)), received_to.wrapping_sub(u32::from(read_fin))))
+}
+
+/// Whether a FIN may have come or gone already.
+#[inline(always)]
+pub fn is_ending(sk: u64) -> bool {
+    field!(u8, sk, sock_state) != Some(STATE_ESTABLISHED)
 }
 
 /// The socket as what the verifier knows to be a TCP socket, if it is one.
@@ -156,7 +168,7 @@ pub fn has_read_all(sk: u64, is_unix: bool) -> Option<bool> {
 /// one, so that a single byte before is not noticed.
 #[inline(always)]
 pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
-    let (sent_to, received_to) = tcp_positions::<false>(sk, sent)?;
+    let (sent_to, received_to) = tcp_positions::<false>(sk, sent, true)?;
     let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
     let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);
     let sent_before = sent_to.wrapping_sub(if sent { bytes } else { 0 }).wrapping_sub(sent_from) as i32;

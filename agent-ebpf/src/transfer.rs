@@ -243,7 +243,7 @@ fn positions<const TYPED: bool>(
         }
         (current.sent, current.received)
     } else {
-        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent)?;
+        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent, current.is_ending != 0)?;
         if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
     };
     Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! What a send, a receive and the end of a socket mean, for the kernel functions behind all calls: io_uring, sendfile and
-//! splice included. The hooks themselves are in `functions` (by type) and `kprobes`.
+//! splice included. The hooks themselves are in `typed` and `kprobes`.
 //!
 //! The functions are those in a socket's own operations: above what sockmap and kTLS replace, so that each byte is
 //! seen once, and in clear.
