@@ -20,11 +20,18 @@ macro_rules! offsets {
             /// vector of them.
             pub iterates_buffer: u32,
             pub iterates_vector: u32,
+            /// Not zero where the verifier knows the types of the current task and of its saved registers: Linux 5.15.
+            pub task_is_typed: u32,
         }
 
         impl KernelOffsets {
-            pub const ABSENT: Self =
-                Self { $($field: ABSENT,)* file_single_reference: 1, iterates_buffer: ABSENT, iterates_vector: ABSENT };
+            pub const ABSENT: Self = Self {
+                $($field: ABSENT,)*
+                file_single_reference: 1,
+                iterates_buffer: ABSENT,
+                iterates_vector: ABSENT,
+                task_is_typed: 0,
+            };
 
             /// Looks every field up: `find(structure, member)` answers with an offset in bytes.
             pub fn resolve(mut find: impl FnMut(&'static str, &'static str) -> Option<u32>) -> Self {

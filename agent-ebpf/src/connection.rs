@@ -113,9 +113,6 @@ fn is_stale(connection: *mut Connection, socket: Socket) -> bool {
 #[inline(always)]
 fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     let Sighting { socket, sent, bytes, .. } = *sighting;
-    if !socket.is_one() {
-        return None;
-    }
     let is_unix = socket.followed_family()? == FAMILY_UNIX;
     let new = NEW.get_ptr_mut(0)?;
     // SAFETY: this processor's own entry, which nobody else uses while its scratch is taken.

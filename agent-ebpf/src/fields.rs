@@ -8,10 +8,6 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, generated::bpf_probe_read_kernel 
 #[unsafe(no_mangle)]
 static KERNEL: KernelOffsets = KernelOffsets::ABSENT;
 
-/// Not zero where the verifier knows the type of the current task and of its saved registers: Linux 5.15.
-#[unsafe(no_mangle)]
-static TASK_IS_TYPED: u8 = 0;
-
 /// Mixed into socket addresses before they leave the kernel, so that they tell nothing of its memory layout.
 #[unsafe(no_mangle)]
 static ADDRESS_MASK: u64 = 0;
@@ -84,8 +80,7 @@ pub(crate) use task_field;
 /// Whether the current task can be read without the helper; a constant to the verifier.
 #[inline(always)]
 pub fn task_is_typed() -> bool {
-    // SAFETY: a static; volatile, because the daemon replaces it at load.
-    unsafe { (&raw const TASK_IS_TYPED).read_volatile() != 0 }
+    kernel(|kernel| &kernel.task_is_typed) != 0
 }
 
 /// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type

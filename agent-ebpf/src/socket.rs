@@ -33,7 +33,7 @@ pub struct Socket {
     pub sk: u64,
 }
 
-/// Where the socket behind a descriptor of the current task would be, if it is one: `is_one` tells. Who finds what this gives
+/// Where the socket behind a descriptor of the current task would be, if it is one: `is_socket` tells. Who finds what this gives
 /// in the table of connections need not ask, for no other file keeps the address of a followed socket there.
 #[inline(always)]
 pub fn find(descriptor: u32) -> Option<Socket> {
@@ -44,6 +44,17 @@ pub fn find(descriptor: u32) -> Option<Socket> {
     let socket = field!(u64, file, file_private_data)?;
     let sk = field!(u64, socket, socket_sk)?;
     (sk != 0).then_some(Socket { socket, sk })
+}
+
+/// Whether a descriptor of the current task is a socket: the file's own inode says so. What seems to be a socket would, by
+/// chance, too.
+#[inline(always)]
+pub fn is_socket(descriptor: u32) -> bool {
+    let mode = || {
+        let inode = field!(u64, file(descriptor)?, file_inode)?;
+        field!(u16, inode, inode_mode)
+    };
+    mode().is_some_and(|mode| mode & MODE_FORMAT == MODE_SOCKET)
 }
 
 /// The file behind a descriptor of the current task; 0 for none.
@@ -62,15 +73,6 @@ fn file(descriptor: u32) -> Option<u64> {
 }
 
 impl Socket {
-    /// Whether there is a socket at that address, which a process has opened.
-    #[inline(always)]
-    pub fn is_one(self) -> bool {
-        field!(u64, self.socket, socket_file)
-            .and_then(|file| field!(u64, file, file_inode))
-            .and_then(|inode| field!(u16, inode, inode_mode))
-            .is_some_and(|mode| mode & MODE_FORMAT == MODE_SOCKET)
-    }
-
     /// The family, for stream sockets that are followed.
     #[inline(always)]
     pub fn followed_family(self) -> Option<u16> {

@@ -46,10 +46,15 @@ pub fn handle<const TYPED: bool>(
         return if sent { None } else { transfer::report_received_end(found.sk, thread, now()) };
     }
     let bytes = result as u32;
-    transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0 }, || {
-        let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
-        Some(Details { took: took(), payload })
-    })
+    transfer::report::<TYPED>(
+        found,
+        &Transfer { thread, sent, bytes, later: 0 },
+        || true,
+        || {
+            let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
+            Some(Details { took: took(), payload })
+        },
+    )
 }
 
 /// `EPIPE`, `ECONNRESET` and `ETIMEDOUT`: the connection is gone, and the process has been told.

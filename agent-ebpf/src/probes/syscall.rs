@@ -16,7 +16,7 @@ use crate::{
     processes,
     processes::Thread,
     registers::{Call, number},
-    socket::{self, Socket},
+    socket,
     transfer::{self, Details, Payload, Transfer},
 };
 
@@ -155,7 +155,8 @@ fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, late
     let found = socket::find(descriptor)?;
     let thread = processes::current();
     let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32 };
-    transfer::report::<false>(found, &transfer, || {
+    let is_one = || connection::get(found.sk).is_some() || socket::is_socket(descriptor);
+    transfer::report::<false>(found, &transfer, is_one, || {
         Some(Details { took: entries::take(thread, sent), payload: payload(kind, address)? })
     })
 }
@@ -223,7 +224,7 @@ fn splice(call: &Call, result: i64) -> Option<()> {
         return None;
     }
     let [from, _, to] = call.arguments;
-    let sent = socket::find(to as u32).is_some_and(Socket::is_one);
+    let sent = socket::is_socket(to as u32);
     report_call(if sent { to } else { from } as u32, sent, UNREAD, 0, result as u64, 0);
     Some(())
 }

@@ -99,6 +99,7 @@ impl KernelTypes {
             offsets.iterator_vector = self.offset("iov_iter", "iov").unwrap_or(ABSENT);
         }
         offsets.iterates_buffer = self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
+        offsets.task_is_typed = u32::from(self.has_helper("task_pt_regs"));
         offsets.iterates_vector = self.enumerator("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
         offsets
     }

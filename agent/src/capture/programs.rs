@@ -125,7 +125,7 @@ impl Capture {
         }
         let address_mask = fastrand::u64(..);
         let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
-        let mut programs = load(backend, options, kernel, offsets, address_mask, largest_process)?;
+        let mut programs = load(backend, options, offsets, address_mask, largest_process)?;
         select_ports(&mut programs, &options.ports)?;
         let mut early_calls = None;
         let hooks = backend.attach(&mut programs, kernel, |programs| {
@@ -261,7 +261,6 @@ const WATERMARK_PARTS: u64 = 4;
 pub(super) fn load(
     backend: Backend,
     options: &CaptureOptions,
-    kernel: &KernelTypes,
     offsets: &KernelOffsets,
     address_mask: u64,
     largest_process: u32,
@@ -269,7 +268,6 @@ pub(super) fn load(
     let watermark = u64::from(options.ring_bytes) / WATERMARK_PARTS;
     EbpfLoader::new()
         .override_global("KERNEL", bytemuck::bytes_of(offsets), true)
-        .override_global("TASK_IS_TYPED", &u8::from(kernel.has_helper("task_pt_regs")), true)
         .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("WATERMARK_BYTES", &watermark, true)
         .override_global("KEEPS_CALLS", &u8::from(backend == Backend::Kprobe), true)

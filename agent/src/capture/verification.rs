@@ -42,6 +42,10 @@ pub fn verify(backend: Backend) -> Result<Vec<Verified>, CaptureError> {
     let present = optional_fields(backend).iter().filter(|field| !absent.contains(field));
     let mut combinations =
         vec![("all fields".to_owned(), offsets, false), ("all fields, every exec is judged".to_owned(), offsets, true)];
+    if offsets.task_is_typed != 0 {
+        let untyped = KernelOffsets { task_is_typed: 0, ..offsets };
+        combinations.push(("without the task's types".to_owned(), untyped, false));
+    }
     combinations.extend(present.map(|field| (format!("without {field}"), offsets.without(field), false)));
     let mut verified = Vec::new();
     for (combination, offsets, judge_every_exec) in combinations {
@@ -60,7 +64,7 @@ fn verify_one(
     let options =
         CaptureOptions { backend: BackendChoice::Auto, ring_bytes: RING_BYTES, judge_every_exec, ports: Vec::new() };
     let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
-    let mut programs = load(backend, &options, kernel, offsets, fastrand::u64(..), largest_process)?;
+    let mut programs = load(backend, &options, offsets, fastrand::u64(..), largest_process)?;
     let mut names: Vec<&str> = backend.load(&mut programs, kernel)?.iter().map(|target| target.program).collect();
     if backend.hooks_functions() {
         load_early_calls(&mut programs)?;
