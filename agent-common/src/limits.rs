@@ -17,9 +17,13 @@ pub const PIECES_PER_CALL: usize = 64;
 /// fall back to the time of the call's return.
 pub const ENTRY_SLOTS: u32 = 4096;
 
-/// Threads whose call is remembered from its entry to its end; the `kprobe` backend only. Larger: kernel memory, 100 bytes
-/// each when in use. Smaller: what further threads do is not seen, and counted.
-pub const CALLS: u32 = 65_536;
+/// Threads that have a place of their own for the call that they are in; the `kprobe` backend only. A power of two. Larger:
+/// kernel memory, 48 bytes each. Smaller: more threads are looked up in the table below, which costs more.
+pub const CALL_PLACES: u32 = 4096;
+
+/// Further threads whose call is remembered. Larger: kernel memory, 100 bytes each when in use. Smaller: what still more
+/// threads do is not seen, and counted.
+pub const CROWDED_CALLS: u32 = 65_536;
 
 /// Threads that wait in a call when the functions' hooks are attached. Larger: kernel memory, 60 bytes each when in use.
 /// Smaller: what further threads were waiting for is missed.

@@ -167,7 +167,9 @@ pub struct Connection {
     pub received: u32,
     /// How far the sent direction has been counted into a turn.
     pub sent_counted: u32,
-    pub padding: u32,
+    /// Not zero once a FIN has come or gone, or it was not established when it was first seen. Not a flag: it is set where
+    /// packets come in, while another processor changes those.
+    pub is_ending: u32,
 }
 
 /// The last bytes went out; without it they came in.

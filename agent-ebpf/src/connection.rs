@@ -121,13 +121,19 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     new.inode = if is_unix { socket.inode_number() } else { 0 };
     new.flags = if is_unix { CONNECTION_UNIX } else { 0 };
     (new.turn, new.reported_turn, new.budget) = (0, 0, 0);
-    (new.sent, new.received, new.padding) = (0, 0, 0);
+    (new.sent, new.received) = (0, 0);
+    new.is_ending = 0;
     new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
         return None;
     }
-    get(socket.sk)
+    let entered = get(socket.sk)?;
+    // Asked when it can be found: what changes from now on says so itself, in `end`.
+    if !is_unix && socket::is_ending(socket.sk) {
+        end(entered);
+    }
+    Some(entered)
 }
 
 #[inline(always)]
@@ -167,7 +173,7 @@ fn sent_before_first_turn(sk: u64, is_unix: bool, sent: bool, bytes: u32) -> u32
     if is_unix {
         return 0;
     }
-    let Some((sent_to, _)) = socket::tcp_positions::<false>(sk, sent) else { return 0 };
+    let Some((sent_to, _)) = socket::tcp_positions::<false>(sk, sent, true) else { return 0 };
     if sent {
         return sent_to.wrapping_sub(bytes);
     }
@@ -205,6 +211,13 @@ fn turn_to(current: &mut Connection, sent: bool) {
         current.budget = TURN_BUDGET_BYTES;
         current.flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
     }
+}
+
+/// A FIN comes or goes.
+#[inline(always)]
+pub fn end(connection: *mut Connection) {
+    // SAFETY: a map value; a word that nobody else writes otherwise.
+    unsafe { (&raw mut (*connection).is_ending).write_volatile(1) }
 }
 
 /// Reports the end of a connection, once; its entry stays until `forget`.

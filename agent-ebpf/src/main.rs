@@ -9,6 +9,7 @@
 #![feature(asm_experimental_arch)]
 
 mod bounds;
+mod calls;
 mod connection;
 mod emit;
 mod entries;

@@ -52,3 +52,10 @@ pub fn set_watch(tgid: u32, watch: u8) {
 pub fn is_captured(watch: u8) -> bool {
     watch & WATCH_CAPTURED != 0
 }
+
+/// The current thread, if its process is watched.
+#[inline(always)]
+pub fn watched() -> Option<Thread> {
+    let thread = current();
+    is_captured(watch(thread.tgid)).then_some(thread)
+}

@@ -90,11 +90,13 @@ pub struct Details {
     pub payload: Payload,
 }
 
-/// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type.
+/// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type. `is_one` is asked of sockets
+/// that are not simply followed or left alone: whether there is a socket at all.
 #[inline(always)]
 pub fn report<const TYPED: bool>(
     found: Socket,
     transfer: &Transfer,
+    is_one: impl FnOnce() -> bool,
     details: impl FnOnce() -> Option<Details>,
 ) -> Option<()> {
     // SAFETY: takes no argument.
@@ -110,7 +112,7 @@ pub fn report<const TYPED: bool>(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, found, transfer, details);
+    let done = report_payload::<TYPED>(scratch, found, transfer, is_one, details);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -122,6 +124,7 @@ fn report_payload<const TYPED: bool>(
     scratch: &mut Scratch,
     found: Socket,
     transfer: &Transfer,
+    is_one: impl FnOnce() -> bool,
     details: impl FnOnce() -> Option<Details>,
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
@@ -130,6 +133,9 @@ fn report_payload<const TYPED: bool>(
         Known::Followed(connection) => connection,
         Known::LeftAlone => return None,
         Known::Unsettled => {
+            if !is_one() {
+                return None;
+            }
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
@@ -243,7 +249,7 @@ fn positions<const TYPED: bool>(
         }
         (current.sent, current.received)
     } else {
-        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent)?;
+        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent, current.is_ending != 0)?;
         if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
     };
     Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })

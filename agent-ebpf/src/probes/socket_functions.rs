@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! What a send, a receive and the end of a socket mean, for the kernel functions behind all calls: io_uring, sendfile and
-//! splice included. The hooks themselves are in `functions` (by type) and `kprobes`.
+//! splice included. The hooks themselves are in `typed` and `kprobes`.
 //!
 //! The functions are those in a socket's own operations: above what sockmap and kTLS replace, so that each byte is
 //! seen once, and in clear.
@@ -46,10 +46,15 @@ pub fn handle<const TYPED: bool>(
         return if sent { None } else { transfer::report_received_end(found.sk, thread, now()) };
     }
     let bytes = result as u32;
-    transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0 }, || {
-        let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
-        Some(Details { took: took(), payload })
-    })
+    transfer::report::<TYPED>(
+        found,
+        &Transfer { thread, sent, bytes, later: 0 },
+        || true,
+        || {
+            let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
+            Some(Details { took: took(), payload })
+        },
+    )
 }
 
 /// `EPIPE`, `ECONNRESET` and `ETIMEDOUT`: the connection is gone, and the process has been told.

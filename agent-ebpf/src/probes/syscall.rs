@@ -31,8 +31,7 @@ const HEADER_VECTOR_AT: u64 = 16;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn syscall_enter(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         enter(&context, thread);
     }
     0
@@ -40,8 +39,7 @@ pub fn syscall_enter(context: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn syscall_exit(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         let _ = exit(&context, thread);
     }
     0
@@ -157,7 +155,8 @@ fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, late
     let found = socket::find(descriptor)?;
     let thread = processes::current();
     let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32 };
-    transfer::report::<false>(found, &transfer, || {
+    let is_one = || connection::get(found.sk).is_some() || socket::is_socket(descriptor);
+    transfer::report::<false>(found, &transfer, is_one, || {
         Some(Details { took: entries::take(thread, sent), payload: payload(kind, address)? })
     })
 }
@@ -225,7 +224,7 @@ fn splice(call: &Call, result: i64) -> Option<()> {
         return None;
     }
     let [from, _, to] = call.arguments;
-    let sent = socket::find(to as u32).is_some();
+    let sent = socket::is_socket(to as u32);
     report_call(if sent { to } else { from } as u32, sent, UNREAD, 0, result as u64, 0);
     Some(())
 }

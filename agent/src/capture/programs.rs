@@ -313,7 +313,7 @@ pub(super) fn share(programs: &Ebpf, name: &'static str, bytes: usize) -> Result
 }
 
 /// Fields without which something is off, and nothing else.
-const OPTIONAL_FIELDS: [&str; 11] = [
+const OPTIONAL_FIELDS: [&str; 12] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -324,12 +324,13 @@ const OPTIONAL_FIELDS: [&str; 11] = [
     "iov_iter.iter_type",
     "iov_iter.iov_offset",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
     "iov_iter.__iov",
 ];
 
 /// The same for backends that hook functions: they find payloads by an iterator, which had no single buffer before Linux
 /// 6.0, and another shape before 5.14.
-const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
+const OPTIONAL_FOR_FUNCTIONS: [&str; 8] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -337,6 +338,7 @@ const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
     "sock_common.skc_v6_rcv_saddr",
     "sock.sk_socket",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
 ];
 
 /// Those that a backend can do without.
