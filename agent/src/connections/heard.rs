@@ -18,6 +18,14 @@ pub struct Heard {
     pub what: What,
 }
 
+/// What listens to conversations.
+pub trait Listener {
+    fn handle_heard(&mut self, heard: Heard);
+
+    /// A message that began with the first of so many bytes, and ended with the last.
+    fn handle_whole(&mut self, on: Side, message: WholeMessage, first: Moment, bytes: u32);
+}
+
 /// A conversation, as one end of it hears it.
 #[derive(Clone, Debug)]
 pub struct Side {
@@ -29,8 +37,6 @@ pub struct Side {
 #[derive(Debug)]
 pub enum What {
     Message(Message<Moment>),
-    /// A message that began with the first of these bytes, so many of them, and ended with the last.
-    Whole(WholeMessage, Moment, u32),
     /// Nothing more will come of this connection.
     Over(Broken, Moment),
 }

@@ -280,10 +280,14 @@ impl Parsing {
     }
 
     pub fn heard(&self, facts: &Rc<ConnectionFacts>, what: What) -> Heard {
+        Heard { on: self.side(facts), what }
+    }
+
+    pub fn side(&self, facts: &Rc<ConnectionFacts>) -> Side {
         let role = match self.requests {
             Direction::Received => Role::Server,
             Direction::Sent => Role::Client,
         };
-        Heard { on: Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }, what }
+        Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }
     }
 }

@@ -89,6 +89,8 @@ impl Record {
 #[derive(Debug)]
 pub struct Described {
     pub description: Description,
+    pub role: Role,
+    pub tgid: u32,
     pub first: KernelTime,
     pub last: KernelTime,
 }
