@@ -179,8 +179,9 @@ impl Spans {
         }
         let Request::Http(request) = &began.request;
         let record = Box::new(Record::new(began, self.identities.span_id(), Context::of(request)));
-        self.index_process(began.id, record);
-        self.join_ends(began.id);
+        if let Some(other) = self.index_process(began.id, record) {
+            self.join_ends(began.id, other);
+        }
     }
 
     fn has_room(&mut self, tgid: u32) -> bool {
@@ -190,8 +191,8 @@ impl Spans {
         self.open.has_room() && (self.processes.len() < PROCESSES || self.processes.contains_key(&tgid))
     }
 
-    /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) {
+    /// Puts the exchange into the table, and beside the others of its process. Gives what may be the same at its other end.
+    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) -> Option<ExchangeId> {
         let (first, thread, connection) = (record.first, record.thread, record.connection);
         let tgid = thread.tgid;
         match record.role {
@@ -217,13 +218,12 @@ impl Spans {
                 }
             }
         }
-        self.open.insert(id, record);
+        self.open.insert(id, record)
     }
 
     /// Joins the exchange with the same one seen at its other end, where that is known by now.
-    fn join_ends(&mut self, id: ExchangeId) {
+    fn join_ends(&mut self, id: ExchangeId, other_id: ExchangeId) {
         let Some(record) = self.open.get(id) else { return };
-        let Some(other_id) = self.open.at_other_end(record) else { return };
         let Some(other) = self.open.get(other_id) else { return };
         let (call_id, call, request_id, request) = match record.role {
             Role::Client => (id, record, other_id, other),
