@@ -9,7 +9,7 @@ use agent_protocols::WholeMessage;
 
 use crate::{
     capture::KernelEvent,
-    connections::{Connections, Heard, Limits, Listener, Side, Uninteresting},
+    connections::{Advice, Connections, Heard, Limits, Listener, Side},
     enrich::Enrich,
     exchanges::Exchanges,
     export::Outputs,
@@ -74,9 +74,9 @@ impl Pipeline {
         spans.handle_time(now, &mut |span| exit.handle_span(span));
     }
 
-    /// A connection that the kernel need not copy from any more.
-    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
-        self.connections.poll_uninteresting()
+    /// What the kernel may do differently.
+    pub fn poll_advice(&mut self) -> Option<Advice> {
+        self.connections.poll_advice()
     }
 
     /// Tells a person something between the waterfalls.

@@ -12,7 +12,7 @@ use agent_protocols::{Broken, Direction, End, StreamPiece, Whole, WholeMessage};
 
 use super::{
     flow::{Flow, Place, distance},
-    heard::{Outputs, Side, Uninteresting, What},
+    heard::{Copying, Outputs, Side, What},
     held::Held,
     reading::{Effect, Reading},
     turns::Turns,
@@ -445,8 +445,7 @@ impl Connection {
     /// both directions flow at once, the half-turns of two threads are counted in one order and recorded in another, and
     /// the positions alone are right.
     fn least_gap(&self) -> u64 {
-        let is_multiplexed = self.reading.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed());
-        u64::from(!is_multiplexed)
+        u64::from(!self.reading.is_multiplexed())
     }
 
     fn lose(&mut self, direction: Direction, length: u64, mark: Moment, out: &mut Outputs) {
@@ -473,7 +472,11 @@ impl Connection {
 
     fn emit(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool, out: &mut Outputs) {
         let Some(facts) = &self.facts else { return };
+        let was_framed = self.reading.is_multiplexed();
         let Effect { request_began, gave_up } = self.reading.handle(facts, direction, piece, mark, clean, out);
+        if !was_framed && self.reading.is_multiplexed() {
+            out.advise(facts, Copying::Framed);
+        }
         if request_began && let Some((_, requests)) = self.reading.protocol() {
             self.turns.request_began(requests);
         }
@@ -491,7 +494,7 @@ impl Connection {
             out.count_lost(Some(protocol), self.turns.take_lost(requests));
         }
         if let Some(facts) = &self.facts {
-            out.uninteresting.push_back(Uninteresting { connection: facts.id, socket: facts.socket });
+            out.advise(facts, Copying::Nothing);
         }
         self.reading = Reading::Deaf;
         self.held = None;

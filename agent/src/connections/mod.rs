@@ -35,7 +35,7 @@ use crate::{
 };
 
 pub use self::{
-    heard::{Heard, Listener, Side, Uninteresting, What},
+    heard::{Advice, Copying, Heard, Listener, Side, What},
     held::HELD_NANOSECONDS,
 };
 
@@ -131,9 +131,9 @@ impl Connections {
         self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
-    /// A connection of which the kernel need not copy any more.
-    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
-        self.out.uninteresting.pop_front()
+    /// What the kernel may do differently.
+    pub fn poll_advice(&mut self) -> Option<Advice> {
+        self.out.advice.pop_front()
     }
 
     #[must_use]
@@ -228,7 +228,7 @@ impl Connections {
         for &(last_used, id) in &idle[..count] {
             self.out.dropped_table_full.increment();
             if let Some(socket) = self.table.get(&id).and_then(Connection::socket) {
-                self.out.uninteresting.push_back(Uninteresting { connection: id, socket });
+                self.out.advice.push_back(Advice { connection: id, socket, copying: Copying::Nothing });
             }
             self.remove(id, End::Abandoned, last_used, None);
         }

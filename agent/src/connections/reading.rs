@@ -75,6 +75,11 @@ impl Reading {
         }
     }
 
+    /// Frames of many exchanges follow one another on it.
+    pub fn is_multiplexed(&self) -> bool {
+        self.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed())
+    }
+
     pub const fn is_deaf(&self) -> bool {
         matches!(self, Self::Deaf)
     }

@@ -120,7 +120,7 @@ fn heard(
         handle(&mut connection, record, payload, &mut out);
     }
     connection.finish(End::Finished, KernelTime(u64::MAX), Some(records.len() as u32), &mut out);
-    format!("{:#?}\n{:?}\n{}", out.heard, out.uninteresting, ledger.lines())
+    format!("{:#?}\n{:?}\n{}", out.heard, out.advice, ledger.lines())
 }
 
 proptest! {

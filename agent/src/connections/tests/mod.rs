@@ -25,6 +25,7 @@ struct Onlooker {
     began: usize,
     ended: Vec<Exchange>,
     uninteresting: Vec<u64>,
+    framed: Vec<u64>,
 }
 
 /// The second stage, listening to the first.
@@ -64,26 +65,37 @@ impl Onlooker {
         let ledger = Ledger::new();
         let connections = Connections::new(&ledger, limits);
         let exchanges = Exchanges::new(&ledger);
-        Self { ledger, connections, exchanges, began: 0, ended: Vec::new(), uninteresting: Vec::new() }
+        Self {
+            ledger,
+            connections,
+            exchanges,
+            began: 0,
+            ended: Vec::new(),
+            uninteresting: Vec::new(),
+            framed: Vec::new(),
+        }
     }
 
     fn watch(&mut self, records: &[Record]) {
         for record in records {
             let Self { connections, exchanges, began, ended, .. } = self;
             connections.handle_event(&record.event(), &mut Pairing { exchanges, began, ended });
-            self.leave_alone();
+            self.follow_advice();
         }
     }
 
     fn time(&mut self, now_ns: u64) {
         let Self { connections, exchanges, began, ended, .. } = self;
         connections.handle_time(KernelTime(now_ns), &mut Pairing { exchanges, began, ended });
-        self.leave_alone();
+        self.follow_advice();
     }
 
-    fn leave_alone(&mut self) {
-        while let Some(left_alone) = self.connections.poll_uninteresting() {
-            self.uninteresting.push(left_alone.connection);
+    fn follow_advice(&mut self) {
+        while let Some(Advice { connection, copying, .. }) = self.connections.poll_advice() {
+            match copying {
+                Copying::Nothing => self.uninteresting.push(connection),
+                Copying::Framed => self.framed.push(connection),
+            }
         }
     }
 
