@@ -58,6 +58,7 @@ macro_rules! offsets {
 
 offsets! {
     task_tgid: "task_struct"."tgid",
+    task_tid: "task_struct"."pid",
     task_files: "task_struct"."files",
     task_signal: "task_struct"."signal",
     signal_live: "signal_struct"."live",
@@ -87,9 +88,13 @@ offsets! {
     namespace_number: "ns_common"."inum",
     sock_socket: "sock"."sk_socket",
     sock_protocol: "sock"."sk_protocol",
+    sock_pacing: "sock"."sk_pacing_status",
     sock_shutdown: "sock"."sk_shutdown",
     sock_error: "sock"."sk_err",
     tcp_sent: "tcp_sock"."write_seq",
+    tcp_send_next: "tcp_sock"."snd_nxt",
+    /// When the last packet left, or with pacing the next may.
+    tcp_left: "tcp_sock"."tcp_wstamp_ns",
     tcp_received: "tcp_sock"."copied_seq",
     tcp_acknowledged: "tcp_sock"."snd_una",
     tcp_bytes_acknowledged: "tcp_sock"."bytes_acked",

@@ -58,10 +58,10 @@ pub struct DataRecord {
     /// `DATA_*` bits.
     pub flags: u32,
     pub connection: u64,
-    /// Sent: when the call was entered. Received: when it returned.
+    /// Sent: when the call was entered, or the bytes left. Received: when it returned.
     pub time_ns: u64,
-    /// How long the call took, saturating; 0 where the entry was not seen.
-    pub duration_ns: u32,
+    /// Old recordings say here how long the call took.
+    pub padding: u32,
     /// Bytes that this record stands for. 0 with `DATA_END`.
     pub length: u32,
     /// Bytes of payload behind this header: the first `captured` of `length`.

@@ -22,7 +22,7 @@ const ITERATOR_BYTES: u32 = 8 * ITERATOR_WORDS as u32;
 /// The payload of the last `bytes` that were moved by the message at `message`.
 #[inline(always)]
 pub fn moved<const TYPED: bool>(message: u64, bytes: u32) -> Payload {
-    find::<TYPED>(message, bytes).unwrap_or(Payload::Unread)
+    find::<TYPED>(message, bytes).unwrap_or(Payload::UNREAD)
 }
 
 /// What is read of the iterator.
@@ -38,14 +38,14 @@ struct Iterator {
 fn find<const TYPED: bool>(message: u64, bytes: u32) -> Option<Payload> {
     let Iterator { kind, passed, place } = if TYPED { load(message)? } else { copy(message)? };
     if u32::from(kind) == kernel(|kernel| &kernel.iterates_buffer) {
-        return Some(Payload::Buffer(place + passed - u64::from(bytes)));
+        return Some(Payload::buffer(place + passed - u64::from(bytes)));
     }
     if u32::from(kind) != kernel(|kernel| &kernel.iterates_vector) {
         return None;
     }
     if passed >= u64::from(bytes) {
         let [base, _] = piece(place, true)?;
-        return Some(Payload::Buffer(base + passed - u64::from(bytes)));
+        return Some(Payload::buffer(base + passed - u64::from(bytes)));
     }
     let start = walk_back(place, passed, u64::from(bytes));
     if start == NOT_FOUND {
@@ -55,9 +55,9 @@ fn find<const TYPED: bool>(message: u64, bytes: u32) -> Option<Payload> {
     let pieces = place - back * PIECE_BYTES;
     if back == 1 && passed == 0 {
         let [base, _] = piece(pieces, true)?;
-        return Some(Payload::Buffer(base + skipped));
+        return Some(Payload::buffer(base + skipped));
     }
-    Some(Payload::Vector { pieces, skipped, is_copy: true })
+    Some(Payload::copied_vector(pieces, skipped))
 }
 
 /// Field by field, where the verifier knows the message's type.

@@ -7,7 +7,10 @@ use aya_ebpf::helpers::{
     generated::{bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
 };
 
-use crate::fields::{self, field, offset, task_field, typed_field};
+use crate::{
+    entries,
+    fields::{self, field, offset, task_field, typed_field},
+};
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_V4: u16 = 2;
@@ -104,17 +107,28 @@ impl Socket {
     }
 }
 
+/// When bytes that begin at `position` left, in a send that returns now: its entry's time is not needed, for nothing that is the
+/// answer to them can be older.
+///
+/// It is the time of the last packet, which is theirs or a later acknowledgement's. They may not have left at all: then it is
+/// now. With pacing TCP says when the next packet may leave, and it is now, too.
+#[inline(always)]
+pub fn left_at(tcp: u64, position: u32) -> Option<u64> {
+    let has_left = typed_field!(true, u32, tcp, tcp_send_next)?.wrapping_sub(position) as i32 > 0;
+    let is_paced = typed_field!(true, u32, tcp, sock_pacing)? != 0;
+    if has_left && !is_paced { typed_field!(true, u64, tcp, tcp_left) } else { Some(entries::now()) }
+}
+
 /// Sequence numbers past the last byte sent, and past the last byte that the application has read, when a call that `sent`
-/// or received returns.
+/// or received returns. `TYPED` where `tcp` comes from `as_tcp`.
 ///
 /// A FIN takes a sequence number as well: where one has come or gone, it is left out here, so that nothing seems to be missing
 /// behind the last byte.
 #[inline(always)]
-pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool, is_ending: bool) -> Option<(u32, u32)> {
-    let tcp = if TYPED { as_tcp(sk)? } else { sk };
+pub fn tcp_positions<const TYPED: bool>(tcp: u64, sent: bool, is_ending: bool) -> Option<(u32, u32)> {
     let (sent_to, received_to) =
         (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
-    if is_ending { without_fins(sk, sent, sent_to, received_to) } else { Some((sent_to, received_to)) }
+    if is_ending { without_fins(tcp, sent, sent_to, received_to) } else { Some((sent_to, received_to)) }
 }
 
 #[inline(always)]

@@ -22,8 +22,8 @@ use crate::{
     bounds::{at_most, within},
     connection::{self, Known, Sighting},
     emit::{count, emit},
-    entries::Duration,
-    frames::{self, Walk, send_frames},
+    entries,
+    frames::{self, Walk, recognise, send_frames},
     processes::{self, Thread},
     socket::{self, Socket},
 };
@@ -59,20 +59,42 @@ pub const PIECE_BYTES: u64 = 16;
 /// the line end before it seven.
 const TAIL_BYTES: u32 = 7;
 
-/// Where the payload of a call lies in the process.
+/// Where the payload of a call lies in the process. No enum: the compiler moves what a variant has left unset, which the
+/// verifier minds.
 #[derive(Clone, Copy)]
-pub enum Payload {
-    Buffer(u64),
-    /// An array of `struct iovec`.
-    Vector {
-        pieces: u64,
-        /// Bytes of the first piece that are not of this call.
-        skipped: u64,
-        /// The array lies in the kernel, which has copied it; the pieces lie in the process always.
-        is_copy: bool,
-    },
+pub struct Payload {
+    /// A number, as functions take it that the verifier looks at by themselves.
+    pub kind: u64,
+    /// The buffer, or an array of `struct iovec`.
+    pub place: u64,
+    /// Bytes of the array's first piece that are not of this call.
+    pub skipped: u64,
+}
+
+impl Payload {
     /// In the kernel, or nowhere: only its length is known.
-    Unread,
+    pub const UNREAD_KIND: u64 = 0;
+    pub const BUFFER: u64 = 1;
+    pub const VECTOR: u64 = 2;
+    /// The array lies in the kernel, which has copied it; the pieces lie in the process still.
+    pub const COPIED_VECTOR: u64 = 3;
+
+    pub const UNREAD: Self = Self { kind: Self::UNREAD_KIND, place: 0, skipped: 0 };
+
+    #[inline(always)]
+    pub fn buffer(place: u64) -> Self {
+        Self { kind: Self::BUFFER, place, skipped: 0 }
+    }
+
+    #[inline(always)]
+    pub fn vector(place: u64) -> Self {
+        Self { kind: Self::VECTOR, place, skipped: 0 }
+    }
+
+    #[inline(always)]
+    pub fn copied_vector(place: u64, skipped: u64) -> Self {
+        Self { kind: Self::COPIED_VECTOR, place, skipped }
+    }
 }
 
 /// A call that has returned.
@@ -85,21 +107,16 @@ pub struct Transfer {
     pub later: u32,
 }
 
-/// What is only asked for where the connection is followed: when the call was, by `entries`, and where its bytes lie.
-#[derive(Clone, Copy)]
-pub struct Details {
-    pub took: Duration,
-    pub payload: Payload,
-}
-
 /// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type. `is_one` is asked of sockets
-/// that are not simply followed or left alone: whether there is a socket at all.
+/// that are not simply followed or left alone: whether there is a socket at all. Only where the connection is followed it is
+/// asked when a send began, 0 where that was not noted, and where the bytes lie.
 #[inline(always)]
 pub fn report<const TYPED: bool>(
     found: Socket,
     transfer: &Transfer,
     is_one: impl FnOnce() -> bool,
-    details: impl FnOnce() -> Option<Details>,
+    began_ns: impl FnOnce() -> u64,
+    payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
@@ -114,7 +131,7 @@ pub fn report<const TYPED: bool>(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, found, transfer, is_one, details);
+    let done = report_payload::<TYPED>(scratch, found, transfer, is_one, began_ns, payload);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -127,11 +144,11 @@ fn report_payload<const TYPED: bool>(
     found: Socket,
     transfer: &Transfer,
     is_one: impl FnOnce() -> bool,
-    details: impl FnOnce() -> Option<Details>,
+    began_ns: impl FnOnce() -> u64,
+    payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let mut is_met = false;
     let followed = match connection::find(found.sk) {
         Known::Followed(connection) => connection,
         Known::LeftAlone => return None,
@@ -143,35 +160,33 @@ fn report_payload<const TYPED: bool>(
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
             }
-            is_met = true;
             connection::get(found.sk)?
         }
     };
-    let Details { took, payload } = details()?;
-    if is_met {
-        frames::recognise(followed, &payload);
+    let payload = payload()?;
+    let Payload { kind, place, skipped } = payload;
+    // SAFETY: a map value.
+    if unsafe { (*followed).turn } == 0 {
+        recognise(kind, place, skipped);
     }
-    begin::<TYPED>(scratch, followed, found.sk, *transfer, took)?;
+    begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
     let bytes = transfer.bytes;
     // SAFETY: a map value.
     let is_framed = unsafe { (*followed).flags } & CONNECTION_FRAMED != 0;
-    match payload {
-        Payload::Buffer(base) if is_framed => {
-            send_frames(base, 0, 0, u64::from(bytes), 0);
+    match kind {
+        Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
+        _ if is_framed => {
+            send_frames(kind, place, skipped, u64::from(bytes));
         }
-        Payload::Vector { pieces, skipped, is_copy } if is_framed => {
-            send_frames(0, pieces, skipped, u64::from(bytes), u64::from(is_copy));
+        Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
+            send_whole(scratch, followed, place, bytes);
         }
-        Payload::Buffer(base) if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
-            send_whole(scratch, followed, base, bytes);
+        Payload::BUFFER => {
+            send_buffer(place, u64::from(bytes));
         }
-        Payload::Buffer(base) => {
-            send_buffer(base, u64::from(bytes));
+        _ => {
+            send_vector(place, skipped, u64::from(bytes), u64::from(kind == Payload::COPIED_VECTOR));
         }
-        Payload::Vector { pieces, skipped, is_copy } => {
-            send_vector(pieces, skipped, u64::from(bytes), u64::from(is_copy));
-        }
-        Payload::Unread => send(scratch, followed, 0, bytes),
     }
     Some(())
 }
@@ -228,7 +243,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         }
         current.flags |= CONNECTION_RECEIVED_END;
     }
-    let (position, other_position) = positions::<false>(current, sk, sent, 0, 0)?;
+    let Place { position, other_position, .. } = place::<false>(current, sk, sent, 0, 0, false)?;
     let record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,
@@ -236,7 +251,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         flags: DATA_END | if sent { DATA_SENT } else { 0 },
         connection: current.id,
         time_ns,
-        duration_ns: 0,
+        padding: 0,
         length: 0,
         captured: 0,
         position,
@@ -247,27 +262,40 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
     Some(())
 }
 
-/// Where bytes of a call began in their direction, and where the other direction stands.
+/// Where bytes of a call are in the conversation.
+struct Place {
+    /// Where they began in their direction.
+    position: u32,
+    /// Where the other direction stands.
+    other_position: u32,
+    /// When they left, where TCP was asked; 0 otherwise.
+    left_ns: u64,
+}
+
 #[inline(always)]
-fn positions<const TYPED: bool>(
+fn place<const TYPED: bool>(
     current: &mut Connection,
     sk: u64,
     sent: bool,
     bytes: u32,
     later: u32,
-) -> Option<(u32, u32)> {
-    let (sent_to, received_to) = if current.flags & CONNECTION_UNIX != 0 {
+    asks_time: bool,
+) -> Option<Place> {
+    if current.flags & CONNECTION_UNIX != 0 {
         if sent {
             current.sent = current.sent.wrapping_add(bytes);
         } else {
             current.received = current.received.wrapping_add(bytes);
         }
-        (current.sent, current.received)
-    } else {
-        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent, current.is_ending != 0)?;
-        if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
-    };
-    Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })
+        let (own, other) = if sent { (current.sent, current.received) } else { (current.received, current.sent) };
+        return Some(Place { position: own.wrapping_sub(bytes), other_position: other, left_ns: 0 });
+    }
+    let tcp = if TYPED { socket::as_tcp(sk)? } else { sk };
+    let (sent_to, received_to) = socket::tcp_positions::<TYPED>(tcp, sent, current.is_ending != 0)?;
+    let (own, other_position) = if sent { (sent_to, received_to) } else { (received_to, sent_to) };
+    let position = own.wrapping_sub(later).wrapping_sub(bytes);
+    let left_ns = if TYPED && sent && asks_time { socket::left_at(tcp, position)? } else { 0 };
+    Some(Place { position, other_position, left_ns })
 }
 
 #[inline(always)]
@@ -276,21 +304,27 @@ fn begin<const TYPED: bool>(
     followed: *mut Connection,
     sk: u64,
     transfer: Transfer,
-    took: Duration,
+    began_ns: impl FnOnce() -> u64,
 ) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
-    let (position, other_position) = positions::<TYPED>(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
-    let sent_to = if transfer.sent { position.wrapping_add(transfer.bytes) } else { other_position };
-    let turn = connection::turn(current, transfer.sent, sent_to);
+    let Transfer { thread, sent, bytes, later } = transfer;
+    let began_ns = if sent { began_ns() } else { 0 };
+    let Place { position, other_position, left_ns } = place::<TYPED>(current, sk, sent, bytes, later, began_ns == 0)?;
+    let mut time_ns = began_ns | left_ns;
+    if time_ns == 0 {
+        time_ns = entries::now();
+    }
+    let sent_to = if sent { position.wrapping_add(bytes) } else { other_position };
+    let turn = connection::turn(current, sent, sent_to);
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,
-        tgid: transfer.thread.tgid,
-        tid: transfer.thread.tid,
-        flags: if transfer.sent { DATA_SENT } else { 0 },
+        tgid: thread.tgid,
+        tid: thread.tid,
+        flags: if sent { DATA_SENT } else { 0 },
         connection: current.id,
-        time_ns: took.time_ns,
-        duration_ns: took.duration_ns,
+        time_ns,
+        padding: 0,
         length: 0,
         captured: 0,
         position,

@@ -16,7 +16,7 @@ use aya_ebpf::{
 use super::socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY};
 use crate::{
     calls::{self, Call, NOTHING, PEEK, RECEIVE, SEND},
-    entries::{self, Duration},
+    entries,
     fields::field,
     processes::{Thread, watched},
     socket::Socket,
@@ -121,8 +121,7 @@ fn told(context: &RawTracePointContext, kind: u32) -> Option<()> {
     if !sent && result == 0 && asked == 0 {
         return None;
     }
-    let took = || took(time_ns, sent);
-    socket_functions::handle::<false>(Socket { socket, sk }, thread, Returned { message, result, sent }, took)
+    socket_functions::handle::<false>(Socket { socket, sk }, thread, Returned { message, result, sent }, || time_ns)
 }
 
 #[inline(always)]
@@ -133,7 +132,7 @@ fn ended(result: i32, kind: u32) -> Option<()> {
     if !sent && result == 0 && asked == 0 {
         return None;
     }
-    report(socket, Returned { message, result, sent }, took(time_ns, sent))
+    report(socket, Returned { message, result, sent }, time_ns)
 }
 
 /// What the thread had begun, if it was that. Another that ends without an entry that was seen finds nothing then.
@@ -145,13 +144,6 @@ fn end(thread: Thread, kind: u32) -> Option<Call> {
     // SAFETY: as above.
     unsafe { (*call).kind = NOTHING }
     (begun == kind).then_some(known)
-}
-
-/// When a call was that ends now.
-#[inline(always)]
-fn took(time_ns: u64, sent: bool) -> Duration {
-    let now = entries::now();
-    if sent { entries::since(time_ns, now) } else { Duration { time_ns: now, duration_ns: 0 } }
 }
 
 /// `void tcp_cleanup_rbuf(struct sock *sk, int copied)`: `copied` is what the call will return if it ends here, and so far
@@ -180,14 +172,14 @@ fn settled(context: &ProbeContext) -> Option<()> {
         // SAFETY: as above.
         unsafe { (*call).reported = copied as u32 }
     }
-    report(socket, Returned { message, result, sent: false }, took(0, false))
+    report(socket, Returned { message, result, sent: false }, 0)
 }
 
 #[inline(always)]
-fn report(socket: u64, returned: Returned, took: Duration) -> Option<()> {
+fn report(socket: u64, returned: Returned, began_ns: u64) -> Option<()> {
     let Returned { message, result, sent } = returned;
     let moved = u64::from(result as u32) | if sent { SENT_BIT } else { 0 };
-    report_packed_probe(socket, message, moved, took.time_ns, u64::from(took.duration_ns));
+    report_packed_probe(socket, message, moved, began_ns);
     Some(())
 }
 
@@ -196,11 +188,11 @@ const SENT_BIT: u64 = 1 << 32;
 /// A function of its own with plain numbers as arguments: the verifier walks it once, and not once for each way here.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn report_packed_probe(socket: u64, message: u64, moved: u64, time_ns: u64, duration_ns: u64) -> u64 {
+extern "C" fn report_packed_probe(socket: u64, message: u64, moved: u64, began_ns: u64) -> u64 {
     let Some(sk) = field!(u64, socket, socket_sk) else { return 0 };
     let returned = Returned { message, result: moved as i32, sent: moved & SENT_BIT != 0 };
-    let took = || Duration { time_ns, duration_ns: duration_ns as u32 };
-    let _ = socket_functions::handle::<false>(Socket { socket, sk }, crate::processes::current(), returned, took);
+    let _ =
+        socket_functions::handle::<false>(Socket { socket, sk }, crate::processes::current(), returned, || began_ns);
     0
 }
 

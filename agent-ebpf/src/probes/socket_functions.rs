@@ -9,11 +9,11 @@ use agent_common::records::{CLOSED_FINISHED, CLOSED_RESET, CONNECTION_UNIX};
 
 use crate::{
     connection,
-    entries::{Duration, now},
+    entries::now,
     iterator,
     processes::Thread,
     socket::Socket,
-    transfer::{self, Details, Payload, Transfer},
+    transfer::{self, Payload, Transfer},
 };
 
 /// `MSG_OOB`, `MSG_PEEK` and `MSG_ERRQUEUE`: what they give is not the next of the stream.
@@ -36,7 +36,7 @@ pub fn handle<const TYPED: bool>(
     found: Socket,
     thread: Thread,
     returned: Returned,
-    took: impl FnOnce() -> Duration,
+    began_ns: impl FnOnce() -> u64,
 ) -> Option<()> {
     let Returned { message, result, sent } = returned;
     if result < 0 {
@@ -50,10 +50,8 @@ pub fn handle<const TYPED: bool>(
         found,
         &Transfer { thread, sent, bytes, later: 0 },
         || true,
-        || {
-            let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
-            Some(Details { took: took(), payload })
-        },
+        began_ns,
+        || Some(if message == 0 { Payload::UNREAD } else { iterator::moved::<TYPED>(message, bytes) }),
     )
 }
 

@@ -17,7 +17,7 @@ use crate::{
     processes::Thread,
     registers::{Call, number},
     socket,
-    transfer::{self, Details, Payload, Transfer},
+    transfer::{self, Payload, Transfer},
 };
 
 /// Messages of one `sendmmsg` or `recvmmsg` that are read; on stream sockets more than one is rare.
@@ -156,22 +156,20 @@ fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, late
     let thread = processes::current();
     let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32 };
     let is_one = || connection::get(found.sk).is_some() || socket::is_socket(descriptor);
-    transfer::report::<false>(found, &transfer, is_one, || {
-        Some(Details { took: entries::take(thread, sent), payload: payload(kind, address)? })
-    })
+    transfer::report::<false>(found, &transfer, is_one, || entries::noted(thread), || payload(kind, address))
 }
 
 #[inline(always)]
 fn payload(kind: u64, address: u64) -> Option<Payload> {
     Some(match kind {
-        BUFFER => Payload::Buffer(address),
-        VECTOR => Payload::Vector { pieces: address, skipped: 0, is_copy: false },
+        BUFFER => Payload::buffer(address),
+        VECTOR => Payload::vector(address),
         MESSAGE => {
             // SAFETY: the helper checks the address in the process.
             let pieces = unsafe { bpf_probe_read_user((address + HEADER_VECTOR_AT) as *const u64).ok()? };
-            Payload::Vector { pieces, skipped: 0, is_copy: false }
+            Payload::vector(pieces)
         }
-        _ => Payload::Unread,
+        _ => Payload::UNREAD,
     })
 }
 

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! The `fentry` backend: programs at the entry and the return of the kernel's socket functions, by their types.
 //!
-//! A send's entry only notes the time. Its return, and a receive's, have the arguments still.
+//! Their returns have the arguments still. When a send was, TCP knows itself: by its last packet, or, for a call that waits for
+//! room, by the moment at which it began to wait. The entry of a unix send only notes the time.
 //! Not seen: what a thread was waiting for when the hooks came, which `early_calls` sees.
 
 use core::ffi::c_void;
@@ -37,7 +38,8 @@ macro_rules! programs {
 }
 
 programs! {
-    fentry(FEntryContext) send_began: inet_send_entry inet6_send_entry unix_send_entry inet_page_entry unix_page_entry;
+    fentry(FEntryContext) send_began: unix_send_entry unix_page_entry;
+    fentry(FEntryContext) send_waits: send_wait_entry;
     fexit(FExitContext) message_sent: inet_send_return inet6_send_return unix_send_return;
     fexit(FExitContext) page_sent: inet_page_return unix_page_return;
     fexit(FExitContext) message_received: inet_receive_return inet6_receive_return unix_receive_return;
@@ -54,6 +56,12 @@ fn socket_at(socket: u64) -> Option<Socket> {
 #[inline(always)]
 fn send_began(_: *mut c_void, thread: Thread) {
     entries::note(thread);
+}
+
+/// `int sk_stream_wait_memory(struct sock *sk, long *timeo_p)`: once for each time that a send finds no room
+#[inline(always)]
+fn send_waits(_: *mut c_void, thread: Thread) {
+    entries::note_first(thread);
 }
 
 /// `int inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)`, and so for `inet6` and `unix_stream`
@@ -98,7 +106,9 @@ fn pages_received(context: *mut c_void, thread: Thread) {
 #[inline(always)]
 fn returned(thread: Thread, socket: u64, message: u64, result: i32, sent: bool) -> Option<()> {
     let found = socket_at(socket)?;
-    socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || entries::take(thread, sent))
+    // Taken whatever the result is: what one send has left would be the next one's.
+    let began_ns = if sent { entries::take(thread) } else { 0 };
+    socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || began_ns)
 }
 
 /// `int unix_release(struct socket *sock)`

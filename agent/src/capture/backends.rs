@@ -47,20 +47,18 @@ const COMMON: [(&str, Hook); 5] = [
 const SYSCALL: [(&str, Hook); 2] =
     [("syscall_enter", Hook::Tracepoint("sys_enter")), ("syscall_exit", Hook::Tracepoint("sys_exit"))];
 
-/// Returns before entries, but for sends: a return whose entry was not seen has its own time only.
-const FENTRY: [(&str, Hook); 17] = [
+/// Returns before entries, but for sends: a return whose entry was not seen has its own time only. A TCP send needs none.
+const FENTRY: [(&str, Hook); 15] = [
     ("inet_receive_return", Hook::Return("inet_recvmsg")),
     ("inet6_receive_return", Hook::Return("inet6_recvmsg")),
     ("unix_receive_return", Hook::Return("unix_stream_recvmsg")),
     ("inet_splice_return", Hook::Return("tcp_splice_read")),
     ("unix_splice_return", Hook::Return("unix_stream_splice_read")),
-    ("inet_send_entry", Hook::Entry("inet_sendmsg")),
+    ("send_wait_entry", Hook::Entry("sk_stream_wait_memory")),
     ("inet_send_return", Hook::Return("inet_sendmsg")),
-    ("inet6_send_entry", Hook::Entry("inet6_sendmsg")),
     ("inet6_send_return", Hook::Return("inet6_sendmsg")),
     ("unix_send_entry", Hook::Entry("unix_stream_sendmsg")),
     ("unix_send_return", Hook::Return("unix_stream_sendmsg")),
-    ("inet_page_entry", Hook::Entry("inet_sendpage")),
     ("inet_page_return", Hook::Return("inet_sendpage")),
     ("unix_page_entry", Hook::Entry("unix_stream_sendpage")),
     ("unix_page_return", Hook::Return("unix_stream_sendpage")),
