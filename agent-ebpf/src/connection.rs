@@ -5,8 +5,9 @@ use agent_common::{
     limits::{CONNECTIONS, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
-        CLOSED_FINISHED, CLOSED_RESET, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED, CONNECTION_RESET,
-        CONNECTION_UNIX, ClosedRecord, Connection, OPENED_SENT_BEFORE, OpenedRecord, RecordKind,
+        CLOSED_FINISHED, CLOSED_RESET, CONNECTION_FRAMED, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED,
+        CONNECTION_RESET, CONNECTION_UNIX, ClosedRecord, Connection, LANE_LOST, Lane, OPENED_SENT_BEFORE, OpenedRecord,
+        RecordKind,
     },
 };
 use aya_ebpf::{
@@ -123,6 +124,8 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     (new.turn, new.reported_turn, new.budget) = (0, 0, 0);
     (new.sent, new.received) = (0, 0);
     new.is_ending = 0;
+    // The place in both is lost, until the first call finds it.
+    new.lanes = [Lane { position: 0, state: LANE_LOST, left: 0, begin_left: 0, header: [0; 8] }; 2];
     new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
@@ -208,7 +211,9 @@ fn turn_to(current: &mut Connection, sent: bool) {
     let was_sent = current.flags & CONNECTION_LAST_SENT != 0;
     if current.turn == 0 || was_sent != sent {
         current.turn += 1;
-        current.budget = TURN_BUDGET_BYTES;
+        if current.turn == 1 || current.flags & CONNECTION_FRAMED == 0 {
+            current.budget = TURN_BUDGET_BYTES;
+        }
         current.flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
     }
 }

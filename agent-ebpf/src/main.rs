@@ -14,6 +14,7 @@ mod connection;
 mod emit;
 mod entries;
 mod fields;
+mod frames;
 mod iterator;
 mod probes;
 mod processes;

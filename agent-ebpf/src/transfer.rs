@@ -2,11 +2,11 @@
 //! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
 
 use agent_common::{
-    limits::{PIECES_PER_CALL, RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
+    limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
-        CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord,
-        RecordKind,
+        CONNECTION_FRAMED, CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE,
+        DataRecord, RecordKind,
     },
 };
 use aya_ebpf::{
@@ -23,6 +23,7 @@ use crate::{
     connection::{self, Known, Sighting},
     emit::{count, emit},
     entries,
+    frames::{self, Walk, send_frames},
     processes::{self, Thread},
     socket::{self, Socket},
 };
@@ -32,14 +33,15 @@ const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 
 /// Where a record is put together.
 #[repr(C)]
-struct Scratch {
+pub struct Scratch {
     /// A program that can be preempted is at work on it.
     is_taken: u64,
     /// The socket, for functions that take plain numbers only: pointers whose type the verifier knows become numbers here.
-    found: Socket,
-    gather: Gather,
-    record: DataRecord,
-    payload: [u8; SCRATCH_BYTES],
+    pub found: Socket,
+    pub gather: Gather,
+    pub walk: Walk,
+    pub record: DataRecord,
+    pub payload: [u8; SCRATCH_BYTES],
 }
 
 /// One per processor, by its number: a per-processor map allows no values of this size. Programs of tracepoints and
@@ -61,15 +63,15 @@ const TAIL_BYTES: u32 = 7;
 /// verifier minds.
 #[derive(Clone, Copy)]
 pub struct Payload {
-    kind: PayloadKind,
+    pub kind: PayloadKind,
     /// The buffer, or an array of `struct iovec`.
-    place: u64,
+    pub place: u64,
     /// Bytes of the array's first piece that are not of this call.
-    skipped: u64,
+    pub skipped: u64,
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum PayloadKind {
+pub enum PayloadKind {
     /// In the kernel, or nowhere: only its length is known.
     Unread,
     Buffer,
@@ -149,6 +151,7 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
+    let mut is_met = false;
     let followed = match connection::find(found.sk) {
         Known::Followed(connection) => connection,
         Known::LeftAlone => return None,
@@ -160,14 +163,27 @@ fn report_payload<const TYPED: bool>(
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
             }
+            is_met = true;
             connection::get(found.sk)?
         }
     };
     let payload = payload()?;
+    if is_met {
+        frames::recognise(followed, &payload);
+    }
     begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
     let bytes = transfer.bytes;
+    // SAFETY: a map value.
+    let is_framed = unsafe { (*followed).flags } & CONNECTION_FRAMED != 0;
     let Payload { kind, place, skipped } = payload;
+    let is_copy = u64::from(kind == PayloadKind::CopiedVector);
     match kind {
+        PayloadKind::Buffer if is_framed => {
+            send_frames(place, 0, 0, u64::from(bytes), 0);
+        }
+        PayloadKind::Vector | PayloadKind::CopiedVector if is_framed => {
+            send_frames(0, place, skipped, u64::from(bytes), is_copy);
+        }
         PayloadKind::Buffer if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes);
         }
@@ -175,7 +191,7 @@ fn report_payload<const TYPED: bool>(
             send_buffer(place, u64::from(bytes));
         }
         PayloadKind::Vector | PayloadKind::CopiedVector => {
-            send_vector(place, skipped, u64::from(bytes), u64::from(kind == PayloadKind::CopiedVector));
+            send_vector(place, skipped, u64::from(bytes), is_copy);
         }
         PayloadKind::Unread => send(scratch, followed, 0, bytes),
     }
@@ -198,7 +214,7 @@ extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
 
 /// This processor's scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
-fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
+pub fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
@@ -327,7 +343,7 @@ fn begin<const TYPED: bool>(
 
 /// Emits the record in the scratch: `captured` bytes of payload that stand for `length` bytes of the stream.
 #[inline(always)]
-fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
+pub fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
     let captured = at_most(captured, RECORD_PAYLOAD_BYTES as u32);
     scratch.record.length = length;
     scratch.record.captured = captured;
@@ -341,7 +357,7 @@ fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length:
 
 /// Copies from the process to `filled` bytes into the payload. False where its memory could not be read.
 #[inline(always)]
-fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
+pub fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
     let filled = within(filled, RECORD_PAYLOAD_BYTES);
     let length = at_most(length, RECORD_PAYLOAD_BYTES as u32);
     let target = scratch.payload.as_mut_ptr();
@@ -392,6 +408,7 @@ extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
     let bytes = bytes as u32;
     let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
+    frames::ask_daemon(followed, scratch);
     let mut done = 0;
     for _ in 0..RECORDS_PER_CALL {
         let left = affordable - done;
@@ -438,32 +455,34 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
 /// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
 /// once per way through all of them.
 #[repr(C)]
-struct Gather {
+pub struct Gather {
     /// Pieces begun.
-    index: u64,
+    pub index: u64,
     /// Bytes to leave out of the next piece.
-    skip: u64,
+    pub skip: u64,
     /// What is left of the last one.
-    base: u64,
-    piece_left: u32,
+    pub base: u64,
+    pub piece_left: u32,
     /// Bytes in the record.
-    filled: u32,
+    pub filled: u32,
     /// Bytes gathered from the call.
-    done: u32,
-    padding: u32,
+    pub done: u32,
+    pub padding: u32,
 }
 
-/// A field of the gathering in the scratch, which the compiler may not keep in a register.
+/// A value in the scratch, which the compiler may not keep in a register.
 macro_rules! gathered {
-    ($scratch:ident.$field:ident) => {
+    ($scratch:ident.$($field:ident).+) => {
         // SAFETY: a valid reference; volatile for the verifier's sake.
-        unsafe { (&raw const $scratch.gather.$field).read_volatile() }
+        unsafe { (&raw const $scratch.$($field).+).read_volatile() }
     };
-    ($scratch:ident.$field:ident = $value:expr) => {
+    ($scratch:ident.$($field:ident).+ = $value:expr) => {{
+        let value = $value;
         // SAFETY: as above.
-        unsafe { (&raw mut $scratch.gather.$field).write_volatile($value) }
-    };
+        unsafe { (&raw mut $scratch.$($field).+).write_volatile(value) }
+    }};
 }
+pub(crate) use gathered;
 
 /// Gathers the pieces of a vector into as few records as they fill.
 ///
@@ -474,25 +493,46 @@ extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -
     let bytes = bytes as u32;
     let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
-    gathered!(scratch.index = 0);
-    gathered!(scratch.base = 0);
-    gathered!(scratch.piece_left = 0);
-    gathered!(scratch.filled = 0);
-    gathered!(scratch.done = 0);
-    gathered!(scratch.skip = skipped);
+    frames::ask_daemon(followed, scratch);
+    begin_gathering(scratch, 0, 0, skipped);
     // Each step ends a piece or fills a record.
-    for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
-        if gathered!(scratch.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
+    for _ in 0..STEPS_PER_CALL {
+        if gathered!(scratch.gather.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
             break;
         }
     }
-    let filled = gathered!(scratch.filled);
-    let rest = bytes.wrapping_sub(gathered!(scratch.done));
+    let filled = gathered!(scratch.gather.filled);
+    let rest = bytes.wrapping_sub(gathered!(scratch.gather.done));
     if filled != 0 || rest != 0 {
         // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
         send(scratch, followed, filled, filled.wrapping_add(rest));
     }
     0
+}
+
+/// Begins with so many bytes at `base`, and with pieces behind them.
+#[inline(always)]
+pub fn begin_gathering(scratch: &mut Scratch, base: u64, piece_left: u32, skipped: u64) {
+    gathered!(scratch.gather.index = 0);
+    gathered!(scratch.gather.base = base);
+    gathered!(scratch.gather.piece_left = piece_left);
+    gathered!(scratch.gather.filled = 0);
+    gathered!(scratch.gather.done = 0);
+    gathered!(scratch.gather.skip = skipped);
+}
+
+/// Takes the next piece, or as much of it as `most`.
+#[inline(always)]
+pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
+    let index = gathered!(scratch.gather.index);
+    let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
+    let skipped = gathered!(scratch.gather.skip);
+    let length = length.wrapping_sub(skipped);
+    gathered!(scratch.gather.index = index + 1);
+    gathered!(scratch.gather.skip = 0);
+    gathered!(scratch.gather.base = base + skipped);
+    gathered!(scratch.gather.piece_left = if length > u64::from(most) { most } else { length as u32 });
+    Some(())
 }
 
 /// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
@@ -505,31 +545,24 @@ extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
 
 #[inline(always)]
 fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    if gathered!(scratch.piece_left) == 0 {
-        let index = gathered!(scratch.index);
-        let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
-        let skipped = gathered!(scratch.skip);
-        let length = length.wrapping_sub(skipped);
-        gathered!(scratch.index = index + 1);
-        gathered!(scratch.skip = 0);
-        gathered!(scratch.base = base + skipped);
-        gathered!(scratch.piece_left = if length > u64::from(most) { most } else { length as u32 });
+    if gathered!(scratch.gather.piece_left) == 0 {
+        next_piece(scratch, pieces, is_copy, most)?;
     }
-    let base = gathered!(scratch.base);
-    let piece_left = gathered!(scratch.piece_left);
-    let filled = gathered!(scratch.filled);
-    let done = gathered!(scratch.done);
+    let base = gathered!(scratch.gather.base);
+    let piece_left = gathered!(scratch.gather.piece_left);
+    let filled = gathered!(scratch.gather.filled);
+    let done = gathered!(scratch.gather.done);
     let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
     if step != 0 && !copy(scratch, filled, base, step) {
         return None;
     }
-    gathered!(scratch.base = base + u64::from(step));
-    gathered!(scratch.piece_left = piece_left - step);
-    gathered!(scratch.done = done + step);
-    gathered!(scratch.filled = filled + step);
+    gathered!(scratch.gather.base = base + u64::from(step));
+    gathered!(scratch.gather.piece_left = piece_left - step);
+    gathered!(scratch.gather.done = done + step);
+    gathered!(scratch.gather.filled = filled + step);
     if filled + step >= RECORD_PAYLOAD_BYTES as u32 {
         send(scratch, followed, filled + step, filled + step);
-        gathered!(scratch.filled = 0);
+        gathered!(scratch.gather.filled = 0);
     }
     Some(())
 }
@@ -543,6 +576,6 @@ pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
 }
 
 #[inline(always)]
-fn min(left: u32, right: u32) -> u32 {
+pub fn min(left: u32, right: u32) -> u32 {
     if left < right { left } else { right }
 }

@@ -20,7 +20,7 @@ use crate::{
         Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError, Refusal,
     },
     config::{Config, Print},
-    connections::Uninteresting,
+    connections::{Advice, Copying},
     doctor,
     enrich::{Enrich, FactSource as _, LiveFacts},
     export::{Outputs, otlp::OtlpError, terminal},
@@ -249,8 +249,11 @@ impl Rounds<'_> {
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
             watcher.pipeline.handle_time(now);
-            while let Some(Uninteresting { connection, socket }) = watcher.pipeline.poll_uninteresting() {
-                self.capture.leave_alone(socket, connection);
+            while let Some(Advice { connection, socket, copying }) = watcher.pipeline.poll_advice() {
+                match copying {
+                    Copying::Nothing => self.capture.leave_alone(socket, connection),
+                    Copying::Framed => self.capture.treat_as_framed(socket, connection),
+                }
             }
             self.health.beat();
             if counted.elapsed() >= KERNEL_COUNTERS {

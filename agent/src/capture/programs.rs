@@ -84,6 +84,7 @@ pub struct Capture {
     records: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
+    framed: HashMap<MapData, u64, u64>,
     control: Control,
     reader: SharedArray,
     wake_ups: WakeUps,
@@ -144,6 +145,7 @@ impl Capture {
             wake_ups,
             losses: take(&mut programs, "LOSSES", PerCpuArray::try_from)?,
             connections: take(&mut programs, "CONNECTION_BY_SOCKET", HashMap::try_from)?,
+            framed: take(&mut programs, "FRAMED_BY_SOCKET", HashMap::try_from)?,
             control: Control { watch_by_process: share(&programs, "WATCH_BY_PROCESS", largest_process as usize)? },
             reader: share(&programs, "READER", size_of::<u32>())?,
             address_mask,
@@ -198,6 +200,12 @@ impl Capture {
         // alone wrongly, which is preferred over taking a lock in the kernel for every record.
         const ONLY_EXISTING: u64 = 2;
         let _ = self.connections.insert(&key, &bytes, ONLY_EXISTING);
+    }
+
+    /// Tells the kernel that frames follow one another on a connection that was not known for it by its first bytes.
+    pub fn treat_as_framed(&mut self, socket: u64, connection: u64) {
+        // A full table forgets the oldest entries by itself; without an entry heads of long calls may be cut, and are counted.
+        let _ = self.framed.insert(&(socket ^ self.address_mask), &connection, 0);
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.

@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use Direction::{Received, Sent};
 use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
-use agent_protocols::{Broken, Direction, End, StreamPiece, Whole};
+use agent_protocols::{Broken, Direction, End, StreamPiece, Whole, WholeMessage};
 
 use super::{
     flow::{Flow, Place, distance},
-    heard::{Heard, Outputs, Uninteresting, What},
+    heard::{Copying, Outputs, Side, What},
     held::Held,
     reading::{Effect, Reading},
     turns::Turns,
@@ -76,7 +76,7 @@ impl Connection {
 
     /// Takes a record that is a whole message where the conversation goes its ordinary way, and gives that. Of what is held
     /// nothing changes. Else nothing has happened.
-    pub fn handle_whole(&mut self, record: &DataRecord, payload: &[u8], out: &Outputs) -> Option<Heard> {
+    pub fn handle_whole(&mut self, record: &DataRecord, payload: &[u8], out: &Outputs) -> Option<(Side, WholeMessage)> {
         let direction = direction_of(record);
         let turns = self.flows[direction as usize].turn < record.turn || self.last != Some(direction);
         let Reading::Parsing(parsing) = &self.reading else { return None };
@@ -86,7 +86,7 @@ impl Connection {
         let Reading::Parsing(parsing) = &mut self.reading else { return None };
         let message = parsing.handle_whole(direction, payload)?;
         let is_request = matches!(message.whole, Whole::Request(..));
-        let heard = parsing.heard(self.facts.as_ref()?, What::Whole(message, moment_of(record), record.length));
+        let on = parsing.side(self.facts.as_ref()?);
         self.last_used = KernelTime(record.time_ns);
         self.pass(direction, record);
         let flow = &mut self.flows[direction as usize];
@@ -97,7 +97,7 @@ impl Connection {
             self.turns.request_began(direction);
         }
         self.count_lost_so_far(out);
-        Some(heard)
+        Some((on, message))
     }
 
     pub fn handle_data(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
@@ -445,8 +445,7 @@ impl Connection {
     /// both directions flow at once, the half-turns of two threads are counted in one order and recorded in another, and
     /// the positions alone are right.
     fn least_gap(&self) -> u64 {
-        let is_multiplexed = self.reading.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed());
-        u64::from(!is_multiplexed)
+        u64::from(!self.reading.is_multiplexed())
     }
 
     fn lose(&mut self, direction: Direction, length: u64, mark: Moment, out: &mut Outputs) {
@@ -473,7 +472,11 @@ impl Connection {
 
     fn emit(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool, out: &mut Outputs) {
         let Some(facts) = &self.facts else { return };
+        let was_framed = self.reading.is_multiplexed();
         let Effect { request_began, gave_up } = self.reading.handle(facts, direction, piece, mark, clean, out);
+        if !was_framed && self.reading.is_multiplexed() {
+            out.advise(facts, Copying::Framed);
+        }
         if request_began && let Some((_, requests)) = self.reading.protocol() {
             self.turns.request_began(requests);
         }
@@ -491,7 +494,7 @@ impl Connection {
             out.count_lost(Some(protocol), self.turns.take_lost(requests));
         }
         if let Some(facts) = &self.facts {
-            out.uninteresting.push_back(Uninteresting { connection: facts.id, socket: facts.socket });
+            out.advise(facts, Copying::Nothing);
         }
         self.reading = Reading::Deaf;
         self.held = None;
@@ -502,7 +505,7 @@ fn direction_of(record: &DataRecord) -> Direction {
     if record.flags & DATA_SENT != 0 { Sent } else { Received }
 }
 
-const fn moment_of(record: &DataRecord) -> Moment {
+pub(super) const fn moment_of(record: &DataRecord) -> Moment {
     Moment {
         time: KernelTime(record.time_ns),
         thread: Thread { tgid: record.tgid, tid: record.tid },

@@ -18,6 +18,14 @@ pub struct Heard {
     pub what: What,
 }
 
+/// What listens to conversations.
+pub trait Listener {
+    fn handle_heard(&mut self, heard: Heard);
+
+    /// A message that began with the first of so many bytes, and ended with the last.
+    fn handle_whole(&mut self, on: Side, message: WholeMessage, first: Moment, bytes: u32);
+}
+
 /// A conversation, as one end of it hears it.
 #[derive(Clone, Debug)]
 pub struct Side {
@@ -29,24 +37,31 @@ pub struct Side {
 #[derive(Debug)]
 pub enum What {
     Message(Message<Moment>),
-    /// A message that began with the first of these bytes, so many of them, and ended with the last.
-    Whole(WholeMessage, Moment, u32),
     /// Nothing more will come of this connection.
     Over(Broken, Moment),
 }
 
-/// A connection of which nothing more is wanted, as its opening record named it.
+/// What the kernel is to do with a connection from now on, which is named as its opening record did.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Uninteresting {
+pub struct Advice {
     pub connection: u64,
     pub socket: u64,
+    pub copying: Copying,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Copying {
+    /// Nothing more is wanted of it.
+    Nothing,
+    /// It is framed: what stands between data is wanted whole, and data is counted.
+    Framed,
 }
 
 /// What the connections give; handed on after each event, and empty between.
 pub(super) struct Outputs {
     pub heard: Vec<Heard>,
-    /// Connections that need not be copied any more.
-    pub uninteresting: VecDeque<Uninteresting>,
+    /// For the kernel.
+    pub advice: VecDeque<Advice>,
     problems: [Counter; Problem::ALL.len()],
     records_lost: [Counter; Protocol::ALL.len()],
     records_lost_unknown: Counter,
@@ -55,13 +70,17 @@ pub(super) struct Outputs {
 }
 
 impl Outputs {
+    pub fn advise(&mut self, facts: &ConnectionFacts, copying: Copying) {
+        self.advice.push_back(Advice { connection: facts.id, socket: facts.socket, copying });
+    }
+
     pub fn new(ledger: &Ledger) -> Self {
         let lost = |protocol| {
             ledger.counter(Family::ExchangesIncomplete, &[("protocol", protocol), ("reason", "records_lost")])
         };
         Self {
             heard: Vec::new(),
-            uninteresting: VecDeque::new(),
+            advice: VecDeque::new(),
             problems: Problem::ALL
                 .map(|problem| ledger.counter(Family::MessageProblems, &[("problem", problem.name())])),
             records_lost: Protocol::ALL.map(|protocol| lost(protocol.name())),

@@ -24,7 +24,10 @@ use agent_common::records::{
 use agent_protocols::End;
 use rustc_hash::FxHashMap;
 
-use self::{connection::Connection, heard::Outputs};
+use self::{
+    connection::{Connection, moment_of},
+    heard::Outputs,
+};
 use crate::{
     capture::KernelEvent,
     ledger::Ledger,
@@ -32,7 +35,7 @@ use crate::{
 };
 
 pub use self::{
-    heard::{Heard, Side, Uninteresting, What},
+    heard::{Advice, Copying, Heard, Listener, Side, What},
     held::HELD_NANOSECONDS,
 };
 
@@ -86,15 +89,15 @@ impl Connections {
     }
 
     /// What is heard goes to `next`.
-    pub fn handle_event(&mut self, event: &KernelEvent<'_>, next: &mut impl FnMut(Heard)) {
+    pub fn handle_event(&mut self, event: &KernelEvent<'_>, next: &mut impl Listener) {
         match event {
             KernelEvent::Opened(record) => self.handle_opened(record),
             KernelEvent::Data(record, payload) => {
                 if let Some(connection) = self.table.get_mut(&record.connection)
-                    && let Some(heard) = connection.handle_whole(record, payload, &self.out)
+                    && let Some((on, message)) = connection.handle_whole(record, payload, &self.out)
                 {
                     note_user(&mut self.unix_users, connection, record.connection, record.tgid);
-                    return next(heard);
+                    return next.handle_whole(on, message, moment_of(record), record.length);
                 }
                 self.handle_data(record, payload);
             }
@@ -102,11 +105,11 @@ impl Connections {
             KernelEvent::Process(record) if record.change == ProcessChange::Exited as u32 => self.handle_exit(record),
             KernelEvent::Process(_) => {}
         }
-        self.out.heard.drain(..).for_each(next);
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
-    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl FnMut(Heard)) {
+    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl Listener) {
         while let Some(&(deadline, id)) = self.accounts.waiting.front()
             && deadline <= now
         {
@@ -117,20 +120,20 @@ impl Connections {
             self.next_sweep = KernelTime(now.0 + IDLE_NANOSECONDS);
             self.rest_idle(now);
         }
-        self.out.heard.drain(..).for_each(next);
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
     /// Nothing more will come: what waits is let go, and what was lost up to here is counted.
-    pub fn finish(&mut self, next: &mut impl FnMut(Heard)) {
+    pub fn finish(&mut self, next: &mut impl Listener) {
         for connection in self.table.values_mut() {
             connection.settle(&mut self.out);
         }
-        self.out.heard.drain(..).for_each(next);
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
-    /// A connection of which the kernel need not copy any more.
-    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
-        self.out.uninteresting.pop_front()
+    /// What the kernel may do differently.
+    pub fn poll_advice(&mut self) -> Option<Advice> {
+        self.out.advice.pop_front()
     }
 
     #[must_use]
@@ -225,7 +228,7 @@ impl Connections {
         for &(last_used, id) in &idle[..count] {
             self.out.dropped_table_full.increment();
             if let Some(socket) = self.table.get(&id).and_then(Connection::socket) {
-                self.out.uninteresting.push_back(Uninteresting { connection: id, socket });
+                self.out.advice.push_back(Advice { connection: id, socket, copying: Copying::Nothing });
             }
             self.remove(id, End::Abandoned, last_used, None);
         }

@@ -75,6 +75,11 @@ impl Reading {
         }
     }
 
+    /// Frames of many exchanges follow one another on it.
+    pub fn is_multiplexed(&self) -> bool {
+        self.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed())
+    }
+
     pub const fn is_deaf(&self) -> bool {
         matches!(self, Self::Deaf)
     }
@@ -280,10 +285,14 @@ impl Parsing {
     }
 
     pub fn heard(&self, facts: &Rc<ConnectionFacts>, what: What) -> Heard {
+        Heard { on: self.side(facts), what }
+    }
+
+    pub fn side(&self, facts: &Rc<ConnectionFacts>) -> Side {
         let role = match self.requests {
             Direction::Received => Role::Server,
             Direction::Sent => Role::Client,
         };
-        Heard { on: Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }, what }
+        Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }
     }
 }

@@ -61,25 +61,34 @@ impl Exchanges {
     pub fn handle_heard(&mut self, Heard { on, what }: Heard, next: &mut impl FnMut(ExchangeEvent<'_>)) {
         match what {
             What::Message(message) => self.handle_message(on, message, next),
-            What::Whole(WholeMessage { stream, whole }, first, bytes) => {
-                let key = (on.connection.id, stream);
-                let last = Moment { position: first.position.wrapping_add(bytes), ..first };
-                match whole {
-                    Whole::Request(request, end) => self.begin(key, on, request, Some((end, last)), first, next),
-                    Whole::Response(response, end) => {
-                        self.counters.messages(on.protocol).increment();
-                        let Some(mut open) = self.open.remove(key) else { return };
-                        open.exchange.response_first.get_or_insert(first);
-                        open.exchange.response = Some(response);
-                        open.response_end = Some((end, last));
-                        self.end(&mut open, None, next);
-                    }
-                }
-            }
             What::Over(broken, mark) => {
                 while let Some(mut open) = self.open.remove_oldest(on.connection.id) {
                     self.end_broken(&mut open, broken, mark, next);
                 }
+            }
+        }
+    }
+
+    /// A message that began with the first of so many bytes, and ended with the last.
+    pub fn handle_whole(
+        &mut self,
+        on: Side,
+        WholeMessage { stream, whole }: WholeMessage,
+        first: Moment,
+        bytes: u32,
+        next: &mut impl FnMut(ExchangeEvent<'_>),
+    ) {
+        let key = (on.connection.id, stream);
+        let last = Moment { position: first.position.wrapping_add(bytes), ..first };
+        match whole {
+            Whole::Request(request, end) => self.begin(key, on, request, Some((end, last)), first, next),
+            Whole::Response(response, end) => {
+                self.counters.messages(on.protocol).increment();
+                let Some(mut open) = self.open.remove(key) else { return };
+                open.exchange.response_first.get_or_insert(first);
+                open.exchange.response = Some(response);
+                open.response_end = Some((end, last));
+                self.end(&mut open, None, next);
             }
         }
     }

@@ -22,4 +22,12 @@ impl Description {
         let standing = Arc::new(Standing::new(attributes, self.standing.is_direct));
         Self { standing, attributes: Vec::new(), ..self }
     }
+
+    /// One that is all in one, once more.
+    #[must_use]
+    pub fn again(&self) -> Self {
+        debug_assert!(self.attributes.is_empty(), "all in one");
+        let (name, standing) = (self.name.clone(), Arc::clone(&self.standing));
+        Self { name, standing, attributes: Vec::new(), status: self.status }
+    }
 }

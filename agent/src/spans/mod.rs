@@ -68,7 +68,7 @@ const PROCESSES: usize = 4096;
 
 /// The stage. Single-threaded; the caller gives events and time, and takes spans after each.
 pub struct Spans {
-    clock: WallClock,
+    outlet: Outlet,
     identities: Identities,
     open: Open,
     processes: FxHashMap<u32, Process>,
@@ -82,8 +82,8 @@ pub struct Spans {
     held: VecDeque<(KernelTime, ExchangeId)>,
     waiting: usize,
     remembered: VecDeque<(KernelTime, ExchangeId)>,
-    ready: Vec<Span>,
-    spans: Counter,
+    /// Of exchanges for which there was no room: they wait for nothing but the next time.
+    unseen: Vec<(Described, SpanId, Lineage)>,
     ambiguous: [Counter; Ambiguity::ALL.len()],
 }
 
@@ -103,7 +103,7 @@ impl Spans {
     #[must_use]
     pub fn with(ledger: &Ledger, clock: WallClock, identities: Identities, records: usize) -> Self {
         Self {
-            clock,
+            outlet: Outlet { clock, spans: ledger.counter(Family::Spans, &[]) },
             identities,
             open: Open::new(records),
             processes: FxHashMap::default(),
@@ -115,8 +115,7 @@ impl Spans {
             held: VecDeque::new(),
             waiting: 0,
             remembered: VecDeque::new(),
-            ready: Vec::new(),
-            spans: ledger.counter(Family::Spans, &[]),
+            unseen: Vec::new(),
             ambiguous: Ambiguity::ALL
                 .map(|reason| ledger.counter(Family::ParentsAmbiguous, &[("reason", reason.name())])),
         }
@@ -130,18 +129,22 @@ impl Spans {
     }
 
     /// The kernel's clock has come this far, and all events from before have been handled.
-    pub fn handle_time(&mut self, now: KernelTime) {
+    /// Spans that are ready go to `next`.
+    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl FnMut(&mut Span)) {
         self.now = self.now.max(now);
+        for (described, span_id, lineage) in self.unseen.drain(..) {
+            self.outlet.release(described, span_id, &lineage, self.now, next);
+        }
         while let Some(id) = pop_due(&mut self.settling, self.now, SETTLE_NS) {
-            self.settle(id);
+            self.settle(id, next);
         }
         while self.waiting > HELD
             && let Some((_, id)) = self.held.pop_front()
         {
-            self.force(id);
+            self.force(id, next);
         }
         while let Some(id) = pop_due(&mut self.held, self.now, HOLD_NS) {
-            self.force(id);
+            self.force(id, next);
         }
         while let Some(id) = pop_due(&mut self.remembered, self.now, REMEMBER_NS) {
             self.open.remove(id);
@@ -159,19 +162,14 @@ impl Spans {
     }
 
     /// No more events will come: every exchange that has ended becomes a span now.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, next: &mut impl FnMut(&mut Span)) {
+        self.handle_time(self.now, next);
         while let Some((_, id)) = self.settling.pop_front() {
-            self.settle(id);
+            self.settle(id, next);
         }
         while let Some((_, id)) = self.held.pop_front() {
-            self.force(id);
+            self.force(id, next);
         }
-    }
-
-    /// Gives the spans that are ready; call it after each event and each time.
-    pub fn drain(&mut self, next: impl FnMut(&mut Span)) {
-        self.ready.iter_mut().for_each(next);
-        self.ready.clear();
     }
 
     fn handle_began(&mut self, began: &Exchange) {
@@ -181,8 +179,9 @@ impl Spans {
         }
         let Request::Http(request) = &began.request;
         let record = Box::new(Record::new(began, self.identities.span_id(), Context::of(request)));
-        self.index_process(began.id, record);
-        self.join_ends(began.id);
+        if let Some(other) = self.index_process(began.id, record) {
+            self.join_ends(began.id, other);
+        }
     }
 
     fn has_room(&mut self, tgid: u32) -> bool {
@@ -192,8 +191,8 @@ impl Spans {
         self.open.has_room() && (self.processes.len() < PROCESSES || self.processes.contains_key(&tgid))
     }
 
-    /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) {
+    /// Puts the exchange into the table, and beside the others of its process. Gives what may be the same at its other end.
+    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) -> Option<ExchangeId> {
         let (first, thread, connection) = (record.first, record.thread, record.connection);
         let tgid = thread.tgid;
         match record.role {
@@ -219,13 +218,12 @@ impl Spans {
                 }
             }
         }
-        self.open.insert(id, record);
+        self.open.insert(id, record)
     }
 
     /// Joins the exchange with the same one seen at its other end, where that is known by now.
-    fn join_ends(&mut self, id: ExchangeId) {
+    fn join_ends(&mut self, id: ExchangeId, other_id: ExchangeId) {
         let Some(record) = self.open.get(id) else { return };
-        let Some(other_id) = self.open.at_other_end(record) else { return };
         let Some(other) = self.open.get(other_id) else { return };
         let (call_id, call, request_id, request) = match record.role {
             Role::Client => (id, record, other_id, other),
@@ -297,50 +295,47 @@ impl Spans {
                 parents::root(context.as_ref(), &mut self.identities)
             }
         };
-        let (described, tgid, span_id) =
-            (self.describer.describe(exchange), exchange.first.thread.tgid, self.identities.span_id());
-        self.release(described, exchange.role.into(), tgid, span_id, lineage);
+        self.unseen.push((self.describer.describe(exchange), self.identities.span_id(), lineage));
     }
 
-    fn settle(&mut self, id: ExchangeId) {
+    fn settle(&mut self, id: ExchangeId, next: &mut impl FnMut(&mut Span)) {
         if let Some(record) = self.open.get_mut(id) {
             record.settled = true;
-            self.decide(id, false);
+            self.decide(id, false, next);
         }
     }
 
     /// Whatever this one still waits for will not be waited for any longer. A request waits for its call, and a forced
     /// call waits for nothing.
-    fn force(&mut self, id: ExchangeId) {
+    fn force(&mut self, id: ExchangeId, next: &mut impl FnMut(&mut Span)) {
         let undecided = self.open.get(id).filter(|record| record.lineage.is_none() && record.role == Role::Server);
         if let Some(call) = undecided.and_then(|record| record.other_end) {
-            self.decide(call, true);
+            self.decide(call, true, next);
         }
-        self.decide(id, true);
+        self.decide(id, true, next);
     }
 
     /// Decides this exchange if it can be decided, and then those that waited for it.
-    fn decide(&mut self, id: ExchangeId, force: bool) {
-        let mut work = self.decide_one(id, force);
+    fn decide(&mut self, id: ExchangeId, force: bool, next: &mut impl FnMut(&mut Span)) {
+        let mut work = self.decide_one(id, force, next);
         while let Some(waiter) = work.pop() {
-            work.append(&mut self.decide_one(waiter, false));
+            work.append(&mut self.decide_one(waiter, false, next));
         }
     }
 
     /// Gives those that waited for it, if it is decided now.
-    fn decide_one(&mut self, id: ExchangeId, force: bool) -> Vec<ExchangeId> {
+    fn decide_one(&mut self, id: ExchangeId, force: bool, next: &mut impl FnMut(&mut Span)) -> Vec<ExchangeId> {
         let Some(record) = self.open.get(id) else { return Vec::new() };
-        let tgid = record.thread.tgid;
         if record.lineage.is_none() {
             let mut decider = Decider { open: &self.open, identities: &mut self.identities, force };
             let (decision, ambiguity) = match record.role {
                 Role::Server => (decider.request(record), None),
-                Role::Client => decider.call(record, self.processes.get_mut(&tgid)),
+                Role::Client => decider.call(record, self.processes.get_mut(&record.thread.tgid)),
             };
             if let Some(ambiguity) = ambiguity {
                 self.ambiguous[ambiguity as usize].increment();
             }
-            let (role, first) = (record.role, record.first);
+            let (role, first, tgid) = (record.role, record.first, record.thread.tgid);
             let lineage = match decision {
                 Decision::Wait(other) => {
                     self.wait(id, other);
@@ -360,12 +355,12 @@ impl Spans {
         let Some(record) = self.open.get_mut(id) else { return Vec::new() };
         let waiters = std::mem::take(&mut record.waiters);
         if record.settled
-            && let Some((described, lineage)) = record.described.take().zip(record.lineage.clone())
+            && let Some(lineage) = &record.lineage
+            && let Some(described) = record.described.take()
         {
-            let (kind, span_id) = (record.role.into(), record.span_id);
             self.waiting -= usize::from(record.held);
             self.remembered.push_back((described.last, id));
-            self.release(described, kind, tgid, span_id, lineage);
+            self.outlet.release(described, record.span_id, lineage, self.now, next);
         }
         waiters
     }
@@ -383,19 +378,34 @@ impl Spans {
         }
         self.held.push_back((end.last, id));
     }
+}
 
-    fn release(&mut self, described: Described, kind: Kind, tgid: u32, span_id: SpanId, lineage: Lineage) {
-        let Described { description, first, last } = described;
-        let offset = self.clock.offset(self.now);
+/// Where spans leave.
+struct Outlet {
+    clock: WallClock,
+    spans: Counter,
+}
+
+impl Outlet {
+    fn release(
+        &mut self,
+        described: Described,
+        span_id: SpanId,
+        lineage: &Lineage,
+        now: KernelTime,
+        next: &mut impl FnMut(&mut Span),
+    ) {
+        let Described { description, role, tgid, first, last } = described;
+        let offset = self.clock.offset(now);
         self.spans.increment();
-        self.ready.push(Span {
+        next(&mut Span {
             trace_id: lineage.trace_id,
             span_id,
             parent: lineage.parent,
             parent_is_remote: lineage.parent_is_remote,
-            trace_state: lineage.trace_state,
+            trace_state: lineage.trace_state.clone(),
             sampled: lineage.sampled,
-            kind,
+            kind: role.into(),
             name: description.name,
             start: offset.wall(first),
             end: offset.wall(last.max(first)),
@@ -423,7 +433,8 @@ impl Describer {
             let call = grpc::describe(exchange, request, response, standing);
             call.unwrap_or_else(|| http::describe(exchange, request, response, standing))
         });
-        Described { description, first: exchange.first.time, last: exchange.last.time }
+        let (role, tgid) = (exchange.role, exchange.first.thread.tgid);
+        Described { description, role, tgid, first: exchange.first.time, last: exchange.last.time }
     }
 }
 

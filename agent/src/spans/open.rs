@@ -89,6 +89,8 @@ impl Record {
 #[derive(Debug)]
 pub struct Described {
     pub description: Description,
+    pub role: Role,
+    pub tgid: u32,
     pub first: KernelTime,
     pub last: KernelTime,
 }
@@ -182,13 +184,14 @@ pub struct Open {
     ends: Ends,
 }
 
-/// Exchanges by what their ends agree on, by role. Where one end alone is watched, nothing would ever be looked up: those
-/// of one role are in it only while there are any of the other.
+/// Exchanges by what their ends agree on. Where one end alone is watched, nothing would ever be found: there are any in it
+/// only while exchanges of both roles are in the table.
 #[derive(Debug, Default)]
 struct Ends {
-    /// Exchanges in the table.
+    /// Exchanges in the table, by role.
     counts: [usize; 2],
-    by_key: [FxHashMap<EndsKey, ExchangeId>; 2],
+    /// The latest of each role.
+    by_key: FxHashMap<EndsKey, [Option<ExchangeId>; 2]>,
 }
 
 impl Open {
@@ -204,18 +207,23 @@ impl Open {
         self.records.len()
     }
 
-    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) {
+    /// Gives the latest exchange that began at the other end under the same key.
+    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) -> Option<ExchangeId> {
         let (own, other) = (record.role as usize, record.role.other() as usize);
         self.ends.counts[own] += 1;
-        if self.ends.counts[own] == 1 {
-            self.index(record.role.other());
+        if self.ends.counts[own] == 1 && self.ends.counts[other] > 0 {
+            self.index();
         }
+        let mut at_other_end = None;
         if self.ends.counts[other] > 0
-            && let Some(ends) = record.ends
+            && let Some(key) = record.ends
         {
-            self.ends.by_key[own].insert(ends, id);
+            let ends = self.ends.by_key.entry(key).or_default();
+            ends[own] = Some(id);
+            at_other_end = ends[other];
         }
         self.records.insert(id.0, record);
+        at_other_end
     }
 
     pub fn get(&self, id: ExchangeId) -> Option<&Record> {
@@ -230,32 +238,29 @@ impl Open {
         let Some(record) = self.records.remove(id.0) else { return };
         let (own, other) = (record.role as usize, record.role.other() as usize);
         self.ends.counts[own] -= 1;
+        if self.ends.by_key.is_empty() {
+            return;
+        }
         if self.ends.counts[own] == 0 {
-            self.ends.by_key[other].clear();
+            return self.ends.by_key.clear();
         }
-        let by_key = &mut self.ends.by_key[own];
-        if !by_key.is_empty()
-            && let Some(ends) = record.ends
-            && let Entry::Occupied(entry) = by_key.entry(ends)
-            && *entry.get() == id
+        if let Some(key) = record.ends
+            && let Entry::Occupied(mut ends) = self.ends.by_key.entry(key)
+            && ends.get()[own] == Some(id)
         {
-            entry.remove();
+            ends.get_mut()[own] = None;
+            if ends.get()[other].is_none() {
+                ends.remove();
+            }
         }
     }
 
-    /// The latest exchange that began at the other end under the same key.
-    pub fn at_other_end(&self, record: &Record) -> Option<ExchangeId> {
-        let by_key = &self.ends.by_key[record.role.other() as usize];
-        if by_key.is_empty() { None } else { by_key.get(&record.ends?).copied() }
-    }
-
-    /// From now on those of this role can be looked for.
-    fn index(&mut self, role: Role) {
-        let by_key = &mut self.ends.by_key[role as usize];
-        for (number, record) in self.records.values().filter(|(_, record)| record.role == role) {
-            if let Some(ends) = record.ends {
-                let latest = by_key.entry(ends).or_insert(ExchangeId(number));
-                *latest = ExchangeId(number).max(*latest);
+    /// There are exchanges of one role in the table, and from now on of the other.
+    fn index(&mut self) {
+        for (number, record) in self.records.values() {
+            if let Some(key) = record.ends {
+                let latest = &mut self.ends.by_key.entry(key).or_default()[record.role as usize];
+                *latest = Some(ExchangeId(number)).max(*latest);
             }
         }
     }

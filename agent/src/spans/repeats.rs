@@ -70,7 +70,7 @@ impl Repeats {
         let place = &mut self.places[request.number() % PLACES];
         match place {
             Some(known) if known.is(request, &exchange.connection, answer) => {
-                known.description.get_or_insert_with(|| describe().in_one()).clone()
+                known.description.get_or_insert_with(|| describe().in_one()).again()
             }
             _ => {
                 let (request, connection) = (request.clone(), Rc::clone(&exchange.connection));

@@ -256,17 +256,17 @@ fn another_program_must_earn_trust_again() {
     }
     let last_round = events.split_off(39 * 6);
     let mut stage = Spans::new(&Ledger::new(), WallClock::new(FixedClocks(WallOffset::from(0))));
+    let mut spans = Vec::new();
     for (time, event) in events {
         stage.handle_event(event.told());
-        stage.handle_time(KernelTime(time * MS));
+        spans.append(&mut leaving(&mut stage, KernelTime(time * MS)));
     }
     stage.handle_process_replaced(100);
     for (time, event) in last_round {
         stage.handle_event(event.told());
-        stage.handle_time(KernelTime(time * MS));
+        spans.append(&mut leaving(&mut stage, KernelTime(time * MS)));
     }
-    stage.handle_time(KernelTime(100_000 * MS));
-    let spans = ready(&mut stage);
+    spans.append(&mut leaving(&mut stage, KernelTime(100_000 * MS)));
     let parent = |start: u64| spans.iter().find(|span| span.start == WallTime(start * MS)).and_then(|span| span.parent);
     assert!(parent(3710).is_some());
     assert_eq!(parent(3910), None);
@@ -330,9 +330,10 @@ fn finishing_gives_what_waits() {
     let exchange = request(1, 100, 10, 90);
     stage.handle_event(exchange.began().told());
     stage.handle_event(exchange.ended().told());
-    assert!(ready(&mut stage).is_empty());
-    stage.finish();
-    assert_eq!(ready(&mut stage).len(), 1);
+    assert!(leaving(&mut stage, KernelTime(90 * MS)).is_empty());
+    let mut spans = 0;
+    stage.finish(&mut |_| spans += 1);
+    assert_eq!(spans, 1);
 }
 
 #[test]
@@ -347,11 +348,10 @@ fn a_span_across_a_clock_step_has_its_length() {
     let mut stage = Spans::new(&Ledger::new(), WallClock::new(Stepping(Rc::clone(&ahead))));
     let exchange = request(1, 100, 10, 300);
     stage.handle_event(exchange.began().told());
-    stage.handle_time(KernelTime(10 * MS));
+    assert!(leaving(&mut stage, KernelTime(10 * MS)).is_empty());
     // The wall clock goes back by an hour while the request is open.
     ahead.set(0);
     stage.handle_event(exchange.ended().told());
-    stage.handle_time(KernelTime(330 * MS));
-    let span = ready(&mut stage).pop().expect("settled");
+    let span = leaving(&mut stage, KernelTime(330 * MS)).pop().expect("settled");
     assert_eq!((span.start, span.end), (WallTime(10 * MS), WallTime(300 * MS)));
 }

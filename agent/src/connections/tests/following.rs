@@ -95,15 +95,14 @@ fn records(talk: Talk, steps: &[(usize, Oddity)]) -> Vec<(DataRecord, Vec<u8>)> 
 
 /// The short ways, as `Connections` takes them.
 fn handle_shortly(connection: &mut Connection, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
-    let Some(Heard { on, what }) = connection.handle_whole(record, payload, out) else {
+    let Some((on, WholeMessage { stream, whole })) = connection.handle_whole(record, payload, out) else {
         return connection.handle_data(record, payload, out);
     };
-    let What::Whole(WholeMessage { stream, whole }, mark, bytes) = what else { panic!("no whole message: {what:?}") };
     let (head, end) = match whole {
         Whole::Request(request, end) => (Part::RequestHead(request), Part::RequestEnd(end)),
         Whole::Response(response, end) => (Part::ResponseHead(response), Part::ResponseEnd(end)),
     };
-    let parts = [(0, head), (bytes, end)];
+    let (mark, parts) = (moment_of(record), [(0, head), (record.length, end)]);
     let messages = parts.map(|(offset, part)| What::Message(Message { stream, mark, offset, part }));
     out.heard.extend(messages.map(|what| Heard { on: on.clone(), what }));
 }
@@ -121,7 +120,7 @@ fn heard(
         handle(&mut connection, record, payload, &mut out);
     }
     connection.finish(End::Finished, KernelTime(u64::MAX), Some(records.len() as u32), &mut out);
-    format!("{:#?}\n{:?}\n{}", out.heard, out.uninteresting, ledger.lines())
+    format!("{:#?}\n{:?}\n{}", out.heard, out.advice, ledger.lines())
 }
 
 proptest! {

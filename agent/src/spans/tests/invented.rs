@@ -178,10 +178,10 @@ pub fn run(exchanges: &[Told]) -> Run {
     play(events.into_iter().map(|(time, _, event)| (time, event)), open::RECORDS)
 }
 
-/// The spans that have left by now.
-pub fn ready(stage: &mut Spans) -> Vec<Span> {
+/// The spans that leave as time comes this far.
+pub fn leaving(stage: &mut Spans, now: KernelTime) -> Vec<Span> {
     let mut spans = Vec::new();
-    stage.drain(|span| spans.push(span.clone()));
+    stage.handle_time(now, &mut |span| spans.push(span.clone()));
     spans
 }
 
@@ -193,17 +193,15 @@ pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     let mut latest = 0;
     for (time, event) in events {
         stage.handle_event(event.told());
-        stage.handle_time(KernelTime(time * MS));
-        spans.append(&mut ready(&mut stage));
+        spans.append(&mut leaving(&mut stage, KernelTime(time * MS)));
         latest = latest.max(time);
     }
     for later in 0..200 {
-        stage.handle_time(KernelTime((latest + later * 100) * MS));
-        spans.append(&mut ready(&mut stage));
+        spans.append(&mut leaving(&mut stage, KernelTime((latest + later * 100) * MS)));
     }
     assert_eq!(stage.open.len(), 0, "nothing is kept for ever");
     assert!(stage.passing.is_empty() && stage.waiting == 0);
-    assert_eq!(stage.spans.get(), spans.len() as u64);
+    assert_eq!(stage.outlet.spans.get(), spans.len() as u64);
     Run { spans, ledger }
 }
 
