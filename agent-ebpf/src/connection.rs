@@ -6,7 +6,7 @@ use agent_common::{
     losses::Loss,
     records::{
         CLOSED_FINISHED, CLOSED_RESET, CONNECTION_FRAMED, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED,
-        CONNECTION_RESET, CONNECTION_UNIX, ClosedRecord, Connection, LANE_LOST, Lane, OPENED_SENT_BEFORE, OpenedRecord,
+        CONNECTION_RESET, CONNECTION_UNIX, ClosedRecord, Connection, LANE_LOST, OPENED_SENT_BEFORE, OpenedRecord,
         RecordKind,
     },
 };
@@ -86,7 +86,10 @@ pub fn meet(sighting: &Sighting) -> Option<()> {
     let socket = sighting.socket;
     let connection = match get(socket.sk) {
         Some(connection) if !is_stale(connection, socket) => connection,
-        _ => enter(sighting)?,
+        _ => {
+            enter(sighting);
+            get(socket.sk)?
+        }
     };
     // SAFETY: a map value.
     let flags = unsafe { (*connection).flags };
@@ -111,8 +114,9 @@ fn is_stale(connection: *mut Connection, socket: Socket) -> bool {
     true
 }
 
-#[inline(always)]
-fn enter(sighting: &Sighting) -> Option<*mut Connection> {
+/// Apart, so that its stack is free again where the connection is reported.
+#[inline(never)]
+fn enter(sighting: &Sighting) -> Option<()> {
     let Sighting { socket, sent, bytes, .. } = *sighting;
     let is_unix = socket.followed_family()? == FAMILY_UNIX;
     let new = NEW.get_ptr_mut(0)?;
@@ -125,7 +129,10 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     (new.sent, new.received) = (0, 0);
     new.is_ending = 0;
     // The place in both is lost, until the first call finds it.
-    new.lanes = [Lane { position: 0, state: LANE_LOST, left: 0, begin_left: 0, header: [0; 8] }; 2];
+    for lane in &mut new.lanes {
+        (lane.position, lane.state, lane.left, lane.begin_left) = (0, LANE_LOST, 0, 0);
+        lane.header = [0; 8];
+    }
     new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
@@ -136,7 +143,7 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     if !is_unix && socket::is_ending(socket.sk) {
         end(entered);
     }
-    Some(entered)
+    Some(())
 }
 
 #[inline(always)]

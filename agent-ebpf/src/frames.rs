@@ -23,8 +23,7 @@ use aya_ebpf::{
 use crate::{
     bounds::{at_most, within},
     transfer::{
-        Payload, PayloadKind, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch_and_connection,
-        send,
+        Payload, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch_and_connection, send,
     },
 };
 
@@ -71,31 +70,32 @@ pub struct Walk {
     budget: u32,
 }
 
+/// Steps of one of the walk's inner loops.
+const STEPS_AT_ONCE: usize = 64;
+
 /// What a step asks for.
 const STOP: u64 = 0;
 const GO_ON: u64 = 1;
 const SEND: u64 = 2;
 
 /// A connection's first call says whether it is a framed one.
-#[inline(always)]
-pub fn recognise(followed: *mut Connection, payload: &Payload) {
-    // SAFETY: a map value.
-    if unsafe { (*followed).turn } != 0 {
-        return;
-    }
-    let Payload { kind, place, skipped } = *payload;
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64) -> u64 {
     let base = match kind {
-        PayloadKind::Buffer => place,
-        PayloadKind::Vector | PayloadKind::CopiedVector => match piece(place, kind == PayloadKind::CopiedVector) {
+        Payload::UNREAD_KIND => return 0,
+        Payload::BUFFER => place,
+        _ => match piece(place, kind == Payload::COPIED_VECTOR) {
             Some([base, _]) => base + skipped,
-            None => return,
+            None => return 0,
         },
-        PayloadKind::Unread => return,
     };
+    let Some((_, Some(followed))) = scratch_and_connection() else { return 0 };
     if begins_framed(base) != 0 {
         // SAFETY: as above.
         unsafe { (*followed).flags |= CONNECTION_FRAMED }
     }
+    0
 }
 
 /// Whether the daemon has said so; from the next call on it is treated as one.
@@ -125,22 +125,35 @@ extern "C" fn begins_framed(base: u64) -> u64 {
     u64::from(header.is_preface || (is_settings && is_of_settings))
 }
 
-/// Sends what a call has moved: `base` where it lies in one buffer, `pieces` where in several. The record has been begun in
-/// this processor's scratch.
+/// Sends what a call has moved. The record has been begun in this processor's scratch.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send_frames(base: u64, pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
+pub extern "C" fn send_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -> u64 {
     let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    let (base, pieces) = if kind == Payload::BUFFER { (place, 0) } else { (0, place) };
+    let is_copy = u64::from(kind == Payload::COPIED_VECTOR);
     begin_gathering(scratch, base, if base != 0 { bytes as u32 } else { 0 }, skipped);
     begin_walk(scratch, followed);
-    for _ in 0..STEPS_PER_CALL {
+    for _ in 0..STEPS_PER_CALL / STEPS_AT_ONCE {
+        if walk_steps(pieces, is_copy, bytes) == STOP {
+            break;
+        }
+    }
+    end_walk(bytes)
+}
+
+/// Apart for the verifier, which walks each turn of a loop: the product of two loops costs it their sum.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
+    for _ in 0..STEPS_AT_ONCE {
         match walk_step(pieces, is_copy, bytes) {
-            STOP => break,
+            STOP => return STOP,
             SEND => send_part(),
             _ => 0,
         };
     }
-    end_walk(bytes)
+    GO_ON
 }
 
 #[inline(always)]

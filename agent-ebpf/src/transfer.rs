@@ -23,7 +23,7 @@ use crate::{
     connection::{self, Known, Sighting},
     emit::{count, emit},
     entries,
-    frames::{self, Walk, send_frames},
+    frames::{self, Walk, recognise, send_frames},
     processes::{self, Thread},
     socket::{self, Socket},
 };
@@ -63,39 +63,37 @@ const TAIL_BYTES: u32 = 7;
 /// verifier minds.
 #[derive(Clone, Copy)]
 pub struct Payload {
-    pub kind: PayloadKind,
+    /// A number, as functions take it that the verifier looks at by themselves.
+    pub kind: u64,
     /// The buffer, or an array of `struct iovec`.
     pub place: u64,
     /// Bytes of the array's first piece that are not of this call.
     pub skipped: u64,
 }
 
-#[derive(Clone, Copy, PartialEq, Eq)]
-pub enum PayloadKind {
-    /// In the kernel, or nowhere: only its length is known.
-    Unread,
-    Buffer,
-    Vector,
-    /// The array lies in the kernel, which has copied it; the pieces lie in the process still.
-    CopiedVector,
-}
-
 impl Payload {
-    pub const UNREAD: Self = Self { kind: PayloadKind::Unread, place: 0, skipped: 0 };
+    /// In the kernel, or nowhere: only its length is known.
+    pub const UNREAD_KIND: u64 = 0;
+    pub const BUFFER: u64 = 1;
+    pub const VECTOR: u64 = 2;
+    /// The array lies in the kernel, which has copied it; the pieces lie in the process still.
+    pub const COPIED_VECTOR: u64 = 3;
+
+    pub const UNREAD: Self = Self { kind: Self::UNREAD_KIND, place: 0, skipped: 0 };
 
     #[inline(always)]
     pub fn buffer(place: u64) -> Self {
-        Self { kind: PayloadKind::Buffer, place, skipped: 0 }
+        Self { kind: Self::BUFFER, place, skipped: 0 }
     }
 
     #[inline(always)]
     pub fn vector(place: u64) -> Self {
-        Self { kind: PayloadKind::Vector, place, skipped: 0 }
+        Self { kind: Self::VECTOR, place, skipped: 0 }
     }
 
     #[inline(always)]
     pub fn copied_vector(place: u64, skipped: u64) -> Self {
-        Self { kind: PayloadKind::CopiedVector, place, skipped }
+        Self { kind: Self::COPIED_VECTOR, place, skipped }
     }
 }
 
@@ -151,7 +149,6 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let mut is_met = false;
     let followed = match connection::find(found.sk) {
         Known::Followed(connection) => connection,
         Known::LeftAlone => return None,
@@ -163,37 +160,33 @@ fn report_payload<const TYPED: bool>(
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
             }
-            is_met = true;
             connection::get(found.sk)?
         }
     };
     let payload = payload()?;
-    if is_met {
-        frames::recognise(followed, &payload);
+    let Payload { kind, place, skipped } = payload;
+    // SAFETY: a map value.
+    if unsafe { (*followed).turn } == 0 {
+        recognise(kind, place, skipped);
     }
     begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
     let bytes = transfer.bytes;
     // SAFETY: a map value.
     let is_framed = unsafe { (*followed).flags } & CONNECTION_FRAMED != 0;
-    let Payload { kind, place, skipped } = payload;
-    let is_copy = u64::from(kind == PayloadKind::CopiedVector);
     match kind {
-        PayloadKind::Buffer if is_framed => {
-            send_frames(place, 0, 0, u64::from(bytes), 0);
+        Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
+        _ if is_framed => {
+            send_frames(kind, place, skipped, u64::from(bytes));
         }
-        PayloadKind::Vector | PayloadKind::CopiedVector if is_framed => {
-            send_frames(0, place, skipped, u64::from(bytes), is_copy);
-        }
-        PayloadKind::Buffer if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
+        Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes);
         }
-        PayloadKind::Buffer => {
+        Payload::BUFFER => {
             send_buffer(place, u64::from(bytes));
         }
-        PayloadKind::Vector | PayloadKind::CopiedVector => {
-            send_vector(place, skipped, u64::from(bytes), is_copy);
+        _ => {
+            send_vector(place, skipped, u64::from(bytes), u64::from(kind == Payload::COPIED_VECTOR));
         }
-        PayloadKind::Unread => send(scratch, followed, 0, bytes),
     }
     Some(())
 }

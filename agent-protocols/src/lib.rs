@@ -18,6 +18,7 @@ pub mod http2;
 mod message;
 mod piece;
 mod registry;
+mod rpc;
 
 pub use message::{
     BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc, Whole, WholeMessage,

@@ -8,8 +8,9 @@
 
 use super::{body::Framing, carefully, fields::Fields, plain};
 use crate::{
-    http::{HttpRequest, HttpResponse, HttpVersion},
+    http::{Header, HttpRequest, HttpResponse, HttpVersion},
     message::Problem,
+    rpc,
 };
 
 pub(super) enum Parsed<H> {
@@ -30,6 +31,12 @@ pub(super) trait Head: Clone {
 
     /// The head of this first line, its end included, with the fields of this one; nothing where the line is not plain.
     fn with_line(&self, line: &[u8]) -> Option<Self>;
+}
+
+impl RequestHead {
+    pub(super) fn is_web_call(&self) -> bool {
+        self.request.header(Header::ContentType).is_some_and(rpc::is_web)
+    }
 }
 
 /// What the method says about the response.

@@ -21,6 +21,7 @@ mod recognition;
 mod requests;
 mod responses;
 mod tail;
+mod web_call;
 mod whole;
 
 #[cfg(test)]
@@ -32,6 +33,7 @@ pub use self::recognition::recognise;
 use self::{
     head::{Method, RequestHead, ResponseHead},
     lane::{Lane, Place},
+    web_call::WebCall,
 };
 use crate::{
     message::{BodyEnd, Broken, Message, Part, Problem},
@@ -67,6 +69,8 @@ pub struct Parser<M> {
     turned_since_head: bool,
     finished: bool,
     upgraded: Option<Box<Upgraded<M>>>,
+    /// The body that is being read among the responses answers a call of gRPC-Web.
+    web_call: Option<Box<WebCall>>,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
 }
@@ -96,6 +100,8 @@ pub(crate) struct Upgraded<M> {
 struct Outstanding {
     stream: u64,
     method: Method,
+    /// A call of gRPC-Web, the status of which ends the response's body.
+    is_web_call: bool,
     batch: u32,
     /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
     after_loss: bool,
@@ -118,6 +124,7 @@ impl<M: Copy> Parser<M> {
             turned_since_head: false,
             finished: false,
             upgraded: None,
+            web_call: None,
             messages: VecDeque::new(),
             problems: VecDeque::new(),
         }
@@ -194,6 +201,7 @@ impl<M: Copy> Parser<M> {
 
     /// Ends the oldest outstanding exchange without a response.
     fn break_oldest(&mut self, broken: Broken, mark: M) {
+        self.web_call = None;
         if let Some(oldest) = self.outstanding.pop_front() {
             if self.open_request == Some(oldest.stream) {
                 self.open_request = None;

@@ -10,6 +10,7 @@ use super::{
     Parser, Upgraded,
     head::{Method, ResponseHead},
     lane::{Event, Place, Unfinished},
+    web_call::WebCall,
 };
 use crate::{
     http::Header,
@@ -28,7 +29,13 @@ impl<M: Copy> Parser<M> {
             StreamPiece::Turn => self.responses.turn(),
             StreamPiece::Bytes(bytes) => {
                 let mut at = 0;
-                while let Some(event) = self.responses.read(bytes, &mut at, mark) {
+                loop {
+                    let from = at;
+                    let event = self.responses.read(bytes, &mut at, mark);
+                    if let Some(web_call) = &mut self.web_call {
+                        web_call.push(&bytes[from..at]);
+                    }
+                    let Some(event) = event else { break };
                     self.response_event(Some(event), mark);
                     if self.finished {
                         return self.keep_rest(&bytes[at..]);
@@ -36,6 +43,7 @@ impl<M: Copy> Parser<M> {
                 }
             }
             StreamPiece::Gap { length } => {
+                self.web_call = None;
                 let event = self.responses.gap(length, mark);
                 self.response_event(event, mark);
             }
@@ -83,7 +91,7 @@ impl<M: Copy> Parser<M> {
         if is_informational {
             return;
         }
-        let (stream, method) = (oldest.stream, oldest.method);
+        let (stream, method, is_web_call) = (oldest.stream, oldest.method, oldest.is_web_call);
         let switches_to = head.response.header(Header::Upgrade).filter(|_| status == SWITCHING_PROTOCOLS);
         if switches_to.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {
             return self.upgrade(stream, head_end);
@@ -98,6 +106,7 @@ impl<M: Copy> Parser<M> {
             self.finish(head_end);
             return;
         }
+        self.web_call = is_web_call.then(|| Box::new(WebCall::new(framing)));
         if let Some(end) = self.responses.begin_body(framing, head_end) {
             self.end_response(end, head_end);
         }
@@ -122,6 +131,9 @@ impl<M: Copy> Parser<M> {
         {
             // Where the request ended is not known, but it has.
             self.end_request(request_end, request_place);
+        }
+        if let Some(web_call) = self.web_call.take() {
+            self.tell(answered.stream, place, Part::Rpc(web_call.told()));
         }
         self.tell(answered.stream, place, Part::ResponseEnd(end));
     }

@@ -43,7 +43,13 @@ impl<M: Copy> Parser<M> {
         self.batch = self.batch.wrapping_add(1);
         let stream = self.next_stream;
         self.next_stream += 1;
-        let outstanding = Outstanding { stream, method: head.method, batch: self.batch, after_loss: false };
+        let outstanding = Outstanding {
+            stream,
+            method: head.method,
+            is_web_call: head.is_web_call(),
+            batch: self.batch,
+            after_loss: false,
+        };
         self.outstanding.push_back(outstanding);
         Some(WholeMessage { stream, whole: Whole::Request(Request::Http(head.request), end) })
     }
@@ -52,7 +58,10 @@ impl<M: Copy> Parser<M> {
         if self.outstanding.len() != 1 {
             return None;
         }
-        let Outstanding { stream, method, .. } = *self.outstanding.front()?;
+        let Outstanding { stream, method, is_web_call, .. } = *self.outstanding.front()?;
+        if is_web_call {
+            return None;
+        }
         let (head, length) = self.responses.read_ahead(bytes)?;
         let status = head.response.status;
         let is_tunnel = method == Method::Connect && (200..300).contains(&status);

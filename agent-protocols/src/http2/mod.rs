@@ -18,7 +18,6 @@ mod hpack;
 mod lane;
 mod place;
 mod recognition;
-mod rpc;
 mod search;
 mod stream;
 mod streams;

@@ -6,8 +6,11 @@
 
 use alloc::boxed::Box;
 
-use super::{place::Place, rpc::MessageWalk};
-use crate::message::{BodyEnd, Rpc};
+use super::place::Place;
+use crate::{
+    message::{BodyEnd, Rpc},
+    rpc::MessageWalk,
+};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Side {

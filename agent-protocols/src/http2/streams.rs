@@ -14,12 +14,12 @@ use super::{
     field::Field,
     field_list::{FieldList, Kind},
     place::Place,
-    rpc,
     stream::{ResponseHead, Side, Stream},
 };
 use crate::{
     http::Header,
     message::{BodyEnd, Broken, ErrorCode, Message, Part, Problem},
+    rpc,
 };
 
 /// Requests that begin after a loss before those are given up that may have ended in it. Larger: a request whose end was

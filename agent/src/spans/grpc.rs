@@ -3,8 +3,7 @@
 //!
 //! In: an HTTP exchange. Out: the name, the attributes and the status of its span, if its request is a call of gRPC or
 //! gRPC-Web. What is not known is left out: a call that was reset has no status code, for none was on the wire.
-//! Does not: know the status that gRPC-Web over HTTP/1 sends at the end of a body; nor tell a deadline that ran out
-//! from a call that was cancelled: both are a reset. The deadline is told.
+//! Does not: tell a deadline that ran out from a call that was cancelled: both are a reset. The deadline is told.
 
 use std::borrow::Cow;
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The messages inside the body of a gRPC call: five bytes before each say how long it is.
 //!
-//! In: DATA of one side of a stream, and what of it was lost. Out: how many messages there were, and of how many bytes;
+//! In: the body of one side of a call, and what of it was lost. Out: how many messages there were, and of how many bytes;
 //! for gRPC-Web, whose last message holds the trailers, the status in them.
 //! Does not: keep messages. A gap inside a message is stepped over; one that hides a length ends the count.
 
@@ -17,7 +17,7 @@ const IS_TRAILERS: u8 = 0x80;
 const TRAILERS_BYTES: usize = 1024;
 
 #[derive(Debug, Default)]
-pub(super) struct MessageWalk {
+pub(crate) struct MessageWalk {
     messages: Messages,
     prefix: [u8; 5],
     /// Bytes of the next prefix that have come.
@@ -30,7 +30,7 @@ pub(super) struct MessageWalk {
 }
 
 impl MessageWalk {
-    pub(super) fn push(&mut self, mut bytes: &[u8]) {
+    pub(crate) fn push(&mut self, mut bytes: &[u8]) {
         while !bytes.is_empty() && !self.is_lost {
             if self.left > 0 {
                 let (message, rest) = bytes.split_at(bytes.len().min(self.left as usize));
@@ -66,7 +66,7 @@ impl MessageWalk {
     }
 
     /// So many bytes are lost.
-    pub(super) fn skip(&mut self, length: u64) {
+    pub(crate) fn skip(&mut self, length: u64) {
         self.trailers = None;
         match u32::try_from(length) {
             Ok(length) if length <= self.left => self.left -= length,
@@ -75,17 +75,17 @@ impl MessageWalk {
     }
 
     /// Nobody knows how many bytes are lost.
-    pub(super) fn lose(&mut self) {
+    pub(crate) fn lose(&mut self) {
         self.trailers = None;
         self.is_lost = true;
     }
 
-    pub(super) fn messages(&self) -> Option<Messages> {
+    pub(crate) fn messages(&self) -> Option<Messages> {
         (!self.is_lost).then_some(self.messages)
     }
 
     /// The status in gRPC-Web's trailers.
-    pub(super) fn status(&self) -> Option<u32> {
+    pub(crate) fn status(&self) -> Option<u32> {
         self.trailers.as_ref()?.split(|byte| *byte == b'\n').find_map(|line| {
             let colon = line.iter().position(|byte| *byte == b':')?;
             let (name, value) = line.split_at(colon);
@@ -95,8 +95,13 @@ impl MessageWalk {
     }
 }
 
+/// Whether a call whose request says this type is one of gRPC-Web whose messages can be walked.
+pub(crate) fn is_web(content_type: &[u8]) -> bool {
+    content_type.starts_with(b"application/grpc-web") && is_walked(content_type)
+}
+
 /// Whether a body of this type is made of messages. Those of `grpc-web-text` are too, but in base64.
-pub(super) fn is_walked(content_type: &[u8]) -> bool {
+pub(crate) fn is_walked(content_type: &[u8]) -> bool {
     let Some(rest) = content_type.strip_prefix(b"application/grpc") else { return false };
     let rest = rest.strip_prefix(b"-web").unwrap_or(rest);
     matches!(rest.first(), None | Some(b'+' | b';' | b' '))
