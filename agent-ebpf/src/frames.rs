@@ -121,7 +121,7 @@ extern "C" fn begins_framed(base: u64) -> u64 {
     }
     let header = Header::of(scratch);
     let is_settings = header.kind == SETTINGS && header.flags == 0 && header.stream == 0;
-    let is_of_settings = header.length != 0 && header.length <= MOST_SETTINGS_BYTES && header.length % 6 == 0;
+    let is_of_settings = header.length != 0 && header.length <= MOST_SETTINGS_BYTES && header.length.is_multiple_of(6);
     u64::from(header.is_preface || (is_settings && is_of_settings))
 }
 
@@ -391,7 +391,7 @@ impl Header {
             && match self.kind {
                 DATA | HEADERS | PUSH_PROMISE | CONTINUATION => has_stream,
                 RESET => has_stream && self.length == 4,
-                SETTINGS => !has_stream && self.length % 6 == 0,
+                SETTINGS => !has_stream && self.length.is_multiple_of(6),
                 PING => !has_stream && self.length == 8,
                 WINDOW_UPDATE => self.length == 4,
                 _ => true,
