@@ -52,7 +52,7 @@ fn what_no_peer_may_do_is_told_as_it_was() -> Result<()> {
     finished.ledger.assert_conserved("stdout");
     let (afterwards, spans): (Vec<Span>, Vec<Span>) = finished.spans.into_iter().partition(is_afterwards);
     assert_eq!(afterwards.len(), AFTERWARDS, "{}", finished.stderr);
-    let is_whole = |span: &Span| is_answered(span) && span.attributes.get("onlooker.partial").is_none();
+    let is_whole = |span: &Span| is_answered(span) && !span.attributes.contains_key("onlooker.partial");
     assert!(afterwards.iter().all(is_whole), "{}", outline(&afterwards));
 
     assert_eq!(spans.iter().filter(|span| is_answered(span)).count(), answered, "{}", outline(&spans));

@@ -71,7 +71,7 @@ fn check(before: u64) -> Result<()> {
         assert_eq!(path(client), path(server));
         for span in [client, server] {
             *names.entry(&span.name).or_default() += 1;
-            let is_whole = span.attributes.get("onlooker.partial").is_none();
+            let is_whole = !span.attributes.contains_key("onlooker.partial");
             assert!(is_whole || before > 0, "{span:?}");
             let status = span.integer("http.response.status_code");
             assert!(status == Some(200) || (!is_whole && status.is_none()), "{span:?}");
