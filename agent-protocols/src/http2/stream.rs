@@ -62,9 +62,10 @@ impl Half {
         BodyEnd { body_bytes, bytes_lost: self.bytes_lost }
     }
 
-    /// Given up by its sender.
-    pub(super) fn cut_short(&self) -> BodyEnd {
-        BodyEnd { body_bytes: None, ..self.end() }
+    /// Given up by its sender. Bytes that were counted and not copied are missed by nobody: what is not known is how many
+    /// there would have been.
+    pub(super) const fn cut_short(&self) -> BodyEnd {
+        BodyEnd { body_bytes: None, bytes_lost: self.is_uncounted }
     }
 
     pub(super) const fn lose(&mut self) {
