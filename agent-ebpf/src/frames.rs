@@ -78,7 +78,7 @@ const STOP: u64 = 0;
 const GO_ON: u64 = 1;
 const SEND: u64 = 2;
 
-/// A connection's first call says whether it is a framed one.
+/// The first call of either side says whether a connection is a framed one.
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64) -> u64 {
