@@ -5,7 +5,7 @@
 use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result};
-use onlooker_tests::{Onlooker, Span};
+use onlooker_tests::{Onlooker, PATIENCE, Span};
 
 use super::{finish, pairs, peer::Peer};
 
@@ -25,8 +25,10 @@ fn a_long_download_costs_its_lengths() -> Result<()> {
     let recorder = Onlooker::start(&["record", path, "--pid", &pids, "--print", "none", "--ring-size", "32MiB"], &[])?;
 
     // Two agents at once on what may be a busy machine: what is asked here is how much is copied, not how fast it is read.
-    let onlooker = Onlooker::start(&["--pid", &pids, "--ring-size", "32MiB"], &[])?;
+    let mut onlooker = Onlooker::start(&["--pid", &pids, "--ring-size", "32MiB"], &[])?;
     client.order("0 10")?;
+    // The connection is older than both: what follows is followed by frames once they have looked at this.
+    onlooker.wait_spans(|spans| spans.len() >= 20, PATIENCE)?;
     client.order(&format!("bytes {BYTES}"))?;
     client.order("10 10")?;
     let finished = finish(onlooker, 2 * 21)?;
