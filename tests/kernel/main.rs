@@ -55,12 +55,7 @@ struct Seen {
 impl Stage {
     /// Watches this process and its children: both ends of what it says to itself.
     fn watch_self(prefix: &'static str) -> Result<Self> {
-        Self::watch_self_with(prefix, &[])
-    }
-
-    /// The same, with this in Onlooker's environment.
-    fn watch_self_with(prefix: &'static str, environment: &[(&str, &str)]) -> Result<Self> {
-        Self::start(prefix, &["--pid", &process::id().to_string()], environment)
+        Self::watch(prefix, &["--pid", &process::id().to_string()])
     }
 
     fn watch(prefix: &'static str, arguments: &[&str]) -> Result<Self> {

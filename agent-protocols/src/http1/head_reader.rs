@@ -73,17 +73,11 @@ impl<H: Head> HeadReader<H> {
 
     pub(super) fn read(&mut self, piece: &[u8]) -> Read<H> {
         if !self.has_begun() {
-            if let Some((head, used)) = self.again.read(piece) {
-                return Read::Whole { head, used };
-            }
-            match H::parse(piece) {
+            match self.parse(piece) {
                 Parsed::Whole { length, .. } if length > MAX_HEAD_BYTES => {
                     return Read::Malformed(Problem::HeadTooLarge);
                 }
-                Parsed::Whole { head, length } => {
-                    self.again.remember(&piece[..length], &head);
-                    return Read::Whole { head, used: length };
-                }
+                Parsed::Whole { head, length } => return Read::Whole { head, used: length },
                 Parsed::Malformed(problem) => return Read::Malformed(problem),
                 Parsed::Begun { .. } if piece.len() > MAX_HEAD_BYTES => return Read::Malformed(Problem::HeadTooLarge),
                 Parsed::Begun { first_line } => {
@@ -104,16 +98,22 @@ impl<H: Head> HeadReader<H> {
     /// The head that `piece` begins with, and its length, where it is whole. Nothing has changed, but that to read it once
     /// more is cheap.
     pub(super) fn read_ahead(&mut self, piece: &[u8]) -> Option<(H, usize)> {
-        if let Some(again) = self.again.read(piece) {
-            return Some(again);
-        }
-        match H::parse(piece) {
-            Parsed::Whole { head, length } if length <= MAX_HEAD_BYTES => {
-                self.again.remember(&piece[..length], &head);
-                Some((head, length))
-            }
+        match self.parse(piece) {
+            Parsed::Whole { head, length } if length <= MAX_HEAD_BYTES => Some((head, length)),
             _ => None,
         }
+    }
+
+    /// A head like the one before is not parsed.
+    fn parse(&mut self, piece: &[u8]) -> Parsed<H> {
+        if let Some((head, length)) = self.again.read(piece) {
+            return Parsed::Whole { head, length };
+        }
+        let parsed = H::parse(piece);
+        if let Parsed::Whole { head, length } = &parsed {
+            self.again.remember(&piece[..*length], head);
+        }
+        parsed
     }
 
     fn go_on(&mut self, piece: &[u8]) -> Read<H> {

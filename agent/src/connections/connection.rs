@@ -78,9 +78,8 @@ impl Connection {
     /// nothing changes. Else nothing has happened.
     pub fn handle_whole(&mut self, record: &DataRecord, payload: &[u8], out: &Outputs) -> Option<(Side, WholeMessage)> {
         let direction = direction_of(record);
-        let turns = self.flows[direction as usize].turn < record.turn || self.last != Some(direction);
         let Reading::Parsing(parsing) = &self.reading else { return None };
-        if !turns || parsing.is_inside_request() || !self.follows(record) {
+        if !self.turns_with(direction, record.turn) || parsing.is_inside_request() || !self.follows(record) {
             return None;
         }
         let Reading::Parsing(parsing) = &mut self.reading else { return None };
@@ -89,9 +88,7 @@ impl Connection {
         let on = parsing.side(self.facts.as_ref()?);
         self.last_used = KernelTime(record.time_ns);
         self.pass(direction, record);
-        let flow = &mut self.flows[direction as usize];
-        flow.turn = flow.turn.max(record.turn);
-        self.last = Some(direction);
+        self.turn_to(direction, record.turn);
         self.turns.begin(direction, record.turn, false);
         if is_request {
             self.turns.request_began(direction);
@@ -454,19 +451,27 @@ impl Connection {
     }
 
     fn begin_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
-        let known = self.flows[direction as usize].turn;
-        if known < turn || self.last != Some(direction) {
+        if self.turns_with(direction, turn) {
             self.emit_turn(direction, turn, clean, mark, out);
             self.turns.begin(direction, turn, self.reading.is_inside_request());
         }
     }
 
-    fn emit_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
-        let is_first = self.last.is_none();
-        let joined = self.facts.as_ref().is_none_or(|facts| facts.joined_mid_stream);
+    /// Whether a half-turn begins with a piece of this direction and turn.
+    fn turns_with(&self, direction: Direction, turn: u32) -> bool {
+        self.flows[direction as usize].turn < turn || self.last != Some(direction)
+    }
+
+    fn turn_to(&mut self, direction: Direction, turn: u32) {
         let flow = &mut self.flows[direction as usize];
         flow.turn = flow.turn.max(turn);
         self.last = Some(direction);
+    }
+
+    fn emit_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
+        let is_first = self.last.is_none();
+        let joined = self.facts.as_ref().is_none_or(|facts| facts.joined_mid_stream);
+        self.turn_to(direction, turn);
         self.emit(direction, StreamPiece::Turn, mark, clean && !(is_first && joined), out);
     }
 
