@@ -9,7 +9,20 @@ pub const RECORD_PAYLOAD_BYTES: usize = 16 * 1024;
 /// Larger: bodies nobody reads are copied. Smaller: the traceparent at the end of a 64 KiB header block is lost.
 pub const TURN_BUDGET_BYTES: u32 = 68 * 1024;
 
-/// Pieces of one `writev` or `readv` that are read. The rest of the call is sent as a length.
+/// Payload bytes of data that a block of headers lets be copied on a framed connection, up to a turn's. Larger: bodies nobody
+/// reads are copied. Smaller: small messages that share a frame are not all counted.
+pub const HEADERS_BUDGET_BYTES: u32 = 16 * 1024;
+
+/// Steps through one call: through the pieces of a vector, and the frames of a framed connection, of which a header is one
+/// and what follows it another. The rest of the call is sent as a length. Larger: more instructions for the verifier to walk.
+/// Smaller: a call with many small frames loses the place.
+pub const STEPS_PER_CALL: usize = 2048;
+
+/// Connections that the daemon has found to be framed when they were under way, until the kernel has asked for them.
+/// Larger: kernel memory. Smaller: where many are joined at once, long calls cut the heads of some.
+pub const FRAMED_CONNECTIONS: u32 = 4096;
+
+/// Pieces of one `writev` or `readv` among which its beginning is looked for, where the kernel has gone through them.
 /// Larger: more instructions for the verifier to walk. Smaller: servers that write a header line a piece are cut.
 pub const PIECES_PER_CALL: usize = 64;
 
@@ -17,9 +30,13 @@ pub const PIECES_PER_CALL: usize = 64;
 /// fall back to the time of the call's return.
 pub const ENTRY_SLOTS: u32 = 4096;
 
-/// Threads whose call is remembered from its entry to its end; the `kprobe` backend only. Larger: kernel memory, 100 bytes
-/// each when in use. Smaller: what further threads do is not seen, and counted.
-pub const CALLS: u32 = 65_536;
+/// Threads that have a place of their own for the call that they are in; the `kprobe` backend only. A power of two. Larger:
+/// kernel memory, 48 bytes each. Smaller: more threads are looked up in the table below, which costs more.
+pub const CALL_PLACES: u32 = 4096;
+
+/// Further threads whose call is remembered. Larger: kernel memory, 100 bytes each when in use. Smaller: what still more
+/// threads do is not seen, and counted.
+pub const CROWDED_CALLS: u32 = 65_536;
 
 /// Threads that wait in a call when the functions' hooks are attached. Larger: kernel memory, 60 bytes each when in use.
 /// Smaller: what further threads were waiting for is missed.

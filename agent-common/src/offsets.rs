@@ -20,11 +20,18 @@ macro_rules! offsets {
             /// vector of them.
             pub iterates_buffer: u32,
             pub iterates_vector: u32,
+            /// Not zero where the verifier knows the types of the current task and of its saved registers: Linux 5.15.
+            pub task_is_typed: u32,
         }
 
         impl KernelOffsets {
-            pub const ABSENT: Self =
-                Self { $($field: ABSENT,)* file_single_reference: 1, iterates_buffer: ABSENT, iterates_vector: ABSENT };
+            pub const ABSENT: Self = Self {
+                $($field: ABSENT,)*
+                file_single_reference: 1,
+                iterates_buffer: ABSENT,
+                iterates_vector: ABSENT,
+                task_is_typed: 0,
+            };
 
             /// Looks every field up: `find(structure, member)` answers with an offset in bytes.
             pub fn resolve(mut find: impl FnMut(&'static str, &'static str) -> Option<u32>) -> Self {
@@ -51,6 +58,7 @@ macro_rules! offsets {
 
 offsets! {
     task_tgid: "task_struct"."tgid",
+    task_tid: "task_struct"."pid",
     task_files: "task_struct"."files",
     task_signal: "task_struct"."signal",
     signal_live: "signal_struct"."live",
@@ -80,9 +88,13 @@ offsets! {
     namespace_number: "ns_common"."inum",
     sock_socket: "sock"."sk_socket",
     sock_protocol: "sock"."sk_protocol",
+    sock_pacing: "sock"."sk_pacing_status",
     sock_shutdown: "sock"."sk_shutdown",
     sock_error: "sock"."sk_err",
     tcp_sent: "tcp_sock"."write_seq",
+    tcp_send_next: "tcp_sock"."snd_nxt",
+    /// When the last packet left, or with pacing the next may.
+    tcp_left: "tcp_sock"."tcp_wstamp_ns",
     tcp_received: "tcp_sock"."copied_seq",
     tcp_acknowledged: "tcp_sock"."snd_una",
     tcp_bytes_acknowledged: "tcp_sock"."bytes_acked",
@@ -93,6 +105,8 @@ offsets! {
     iterator_type: "iov_iter"."iter_type",
     iterator_offset: "iov_iter"."iov_offset",
     iterator_buffer: "iov_iter"."ubuf",
+    /// From Linux 6.4 on, at the place of the two.
+    iterator_own_piece: "iov_iter"."__ubuf_iovec",
     /// `iov` before Linux 6.4.
     iterator_vector: "iov_iter"."__iov",
 }

@@ -62,10 +62,10 @@ pub struct DataRecord {
     /// `DATA_*` bits.
     pub flags: u32,
     pub connection: u64,
-    /// Sent: when the call was entered. Received: when it returned.
+    /// Sent: when the call was entered, or the bytes left. Received: when it returned.
     pub time_ns: u64,
-    /// How long the call took, saturating; 0 where the entry was not seen.
-    pub duration_ns: u32,
+    /// Old recordings say here how long the call took.
+    pub padding: u32,
     /// Bytes that this record stands for. 0 with `DATA_END`.
     pub length: u32,
     /// Bytes of payload behind this header: the first `captured` of `length`.
@@ -173,8 +173,37 @@ pub struct Connection {
     pub received: u32,
     /// How far the sent direction has been counted into a turn.
     pub sent_counted: u32,
-    pub padding: u32,
+    /// Not zero once a FIN has come or gone, or it was not established when it was first seen. Not a flag: it is set where
+    /// packets come in, while another processor changes those.
+    pub is_ending: u32,
+    /// Of a framed connection: how far its frames have come, received and sent.
+    pub lanes: [Lane; 2],
 }
+
+/// One direction of a framed connection.
+#[repr(C)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Pod, Zeroable)]
+pub struct Lane {
+    /// How far in the direction's stream this is so.
+    pub position: u32,
+    /// A `LANE_*`.
+    pub state: u32,
+    /// Bytes that have not come of the frame, or of its header.
+    pub left: u32,
+    /// Bytes at the frame's beginning that have not come, and are copied in any case.
+    pub begin_left: u32,
+    /// The header's first bytes.
+    pub header: [u8; 8],
+}
+
+/// Nobody knows where a frame begins.
+pub const LANE_LOST: u32 = 0;
+/// In a frame's header.
+pub const LANE_HEADER: u32 = 1;
+/// In a frame that is copied whole.
+pub const LANE_WHOLE: u32 = 2;
+/// In a frame of data, which is counted.
+pub const LANE_COUNTED: u32 = 3;
 
 /// The last bytes went out; without it they came in.
 pub const CONNECTION_LAST_SENT: u32 = 1;
@@ -188,6 +217,8 @@ pub const CONNECTION_UNIX: u32 = 8;
 pub const CONNECTION_RESET: u32 = 16;
 /// The end of the received bytes was reported.
 pub const CONNECTION_RECEIVED_END: u32 = 32;
+/// Frames follow one another on it, behind headers that say how long they are.
+pub const CONNECTION_FRAMED: u32 = 64;
 
 /// How the daemon waits for records; the first entry of the kernel's `READER` array.
 pub mod reader {

@@ -5,8 +5,9 @@ use agent_common::{
     limits::{CONNECTIONS, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
-        CLOSED_FINISHED, CLOSED_RESET, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED, CONNECTION_RESET,
-        CONNECTION_UNIX, ClosedRecord, Connection, OPENED_SENT_BEFORE, OpenedRecord, RecordKind,
+        CLOSED_FINISHED, CLOSED_RESET, CONNECTION_FRAMED, CONNECTION_LAST_SENT, CONNECTION_OVER, CONNECTION_REPORTED,
+        CONNECTION_RESET, CONNECTION_UNIX, ClosedRecord, Connection, LANE_LOST, OPENED_SENT_BEFORE, OpenedRecord,
+        RecordKind,
     },
 };
 use aya_ebpf::{
@@ -85,7 +86,10 @@ pub fn meet(sighting: &Sighting) -> Option<()> {
     let socket = sighting.socket;
     let connection = match get(socket.sk) {
         Some(connection) if !is_stale(connection, socket) => connection,
-        _ => enter(sighting)?,
+        _ => {
+            enter(sighting);
+            get(socket.sk)?
+        }
     };
     // SAFETY: a map value.
     let flags = unsafe { (*connection).flags };
@@ -110,8 +114,9 @@ fn is_stale(connection: *mut Connection, socket: Socket) -> bool {
     true
 }
 
-#[inline(always)]
-fn enter(sighting: &Sighting) -> Option<*mut Connection> {
+/// Apart, so that its stack is free again where the connection is reported.
+#[inline(never)]
+fn enter(sighting: &Sighting) -> Option<()> {
     let Sighting { socket, sent, bytes, .. } = *sighting;
     let is_unix = socket.followed_family()? == FAMILY_UNIX;
     let new = NEW.get_ptr_mut(0)?;
@@ -121,13 +126,24 @@ fn enter(sighting: &Sighting) -> Option<*mut Connection> {
     new.inode = if is_unix { socket.inode_number() } else { 0 };
     new.flags = if is_unix { CONNECTION_UNIX } else { 0 };
     (new.turn, new.reported_turn, new.budget) = (0, 0, 0);
-    (new.sent, new.received, new.padding) = (0, 0, 0);
+    (new.sent, new.received) = (0, 0);
+    new.is_ending = 0;
+    // The place in both is lost, until the first call finds it.
+    for lane in &mut new.lanes {
+        (lane.position, lane.state, lane.left, lane.begin_left) = (0, LANE_LOST, 0, 0);
+        lane.header = [0; 8];
+    }
     new.sent_counted = sent_before_first_turn(socket.sk, is_unix, sent, bytes);
     if CONNECTION_BY_SOCKET.insert(&socket.sk, &*new, 0).is_err() {
         count(Loss::ConnectionTableFull, 1);
         return None;
     }
-    get(socket.sk)
+    let entered = get(socket.sk)?;
+    // Asked when it can be found: what changes from now on says so itself, in `end`.
+    if !is_unix && socket::is_ending(socket.sk) {
+        end(entered);
+    }
+    Some(())
 }
 
 #[inline(always)]
@@ -167,7 +183,7 @@ fn sent_before_first_turn(sk: u64, is_unix: bool, sent: bool, bytes: u32) -> u32
     if is_unix {
         return 0;
     }
-    let Some((sent_to, _)) = socket::tcp_positions::<false>(sk, sent) else { return 0 };
+    let Some((sent_to, _)) = socket::tcp_positions::<false>(sk, sent, true) else { return 0 };
     if sent {
         return sent_to.wrapping_sub(bytes);
     }
@@ -202,9 +218,18 @@ fn turn_to(current: &mut Connection, sent: bool) {
     let was_sent = current.flags & CONNECTION_LAST_SENT != 0;
     if current.turn == 0 || was_sent != sent {
         current.turn += 1;
-        current.budget = TURN_BUDGET_BYTES;
+        if current.turn == 1 || current.flags & CONNECTION_FRAMED == 0 {
+            current.budget = TURN_BUDGET_BYTES;
+        }
         current.flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
     }
+}
+
+/// A FIN comes or goes.
+#[inline(always)]
+pub fn end(connection: *mut Connection) {
+    // SAFETY: a map value; a word that nobody else writes otherwise.
+    unsafe { (&raw mut (*connection).is_ending).write_volatile(1) }
 }
 
 /// Reports the end of a connection, once; its entry stays until `forget`.

@@ -10,6 +10,7 @@ use crate::processes::Thread;
 
 #[repr(C)]
 struct Entry {
+    /// 0 where nothing is noted.
     thread: u64,
     time_ns: u64,
 }
@@ -17,13 +18,6 @@ struct Entry {
 /// By the low bits of the thread's id. A collision is noticed by the thread, and costs the time of entry.
 #[map]
 static ENTRY_BY_THREAD: Array<Entry> = Array::with_max_entries(ENTRY_SLOTS, 0);
-
-/// A call's time, and how long it took.
-#[derive(Clone, Copy)]
-pub struct Duration {
-    pub time_ns: u64,
-    pub duration_ns: u32,
-}
 
 #[inline(always)]
 pub fn now() -> u64 {
@@ -42,25 +36,40 @@ pub fn note(thread: Thread) {
     }
 }
 
-/// The time of a call that returns: its entry's if it sent, and now if it received.
+/// As `note`, unless something is noted already.
 #[inline(always)]
-pub fn take(thread: Thread, sent: bool) -> Duration {
-    let now = now();
-    if sent && let Some(entry) = ENTRY_BY_THREAD.get_ptr_mut(thread.tid % ENTRY_SLOTS) {
-        // SAFETY: a map value.
-        let (owner, entered) = unsafe { ((*entry).thread, (*entry).time_ns) };
-        if owner == key(thread) {
-            return since(entered, now);
-        }
+pub fn note_first(thread: Thread) {
+    if find(thread).is_none() {
+        note(thread);
     }
-    Duration { time_ns: now, duration_ns: 0 }
 }
 
-/// A call from `entered` until `now`.
+/// What was noted; 0 where nothing was.
 #[inline(always)]
-pub fn since(entered: u64, now: u64) -> Duration {
-    let duration = now.wrapping_sub(entered);
-    Duration { time_ns: entered, duration_ns: if duration > u64::from(u32::MAX) { u32::MAX } else { duration as u32 } }
+pub fn noted(thread: Thread) -> u64 {
+    match find(thread) {
+        // SAFETY: a map value.
+        Some(entry) => unsafe { (*entry).time_ns },
+        None => 0,
+    }
+}
+
+/// As `noted`, and it is not noted any more.
+#[inline(always)]
+pub fn take(thread: Thread) -> u64 {
+    let Some(entry) = find(thread) else { return 0 };
+    // SAFETY: a map value.
+    unsafe {
+        (*entry).thread = 0;
+        (*entry).time_ns
+    }
+}
+
+#[inline(always)]
+fn find(thread: Thread) -> Option<*mut Entry> {
+    let entry = ENTRY_BY_THREAD.get_ptr_mut(thread.tid % ENTRY_SLOTS)?;
+    // SAFETY: a map value.
+    (unsafe { (*entry).thread } == key(thread)).then_some(entry)
 }
 
 #[inline(always)]

@@ -62,6 +62,27 @@ pub fn copy<T>(to: &mut T, base: u64, offset: u32) {
     unsafe { read_kernel_bytes((&raw mut *to).cast(), size_of::<T>() as u32, from) };
 }
 
+/// Reads a field of the current task, its registers, or what it points to with its type: by one instruction where
+/// `is_typed`.
+macro_rules! task_field {
+    ($is_typed:ident, $kind:ty, $base:expr, $field:ident) => {
+        $crate::fields::offset!($field).and_then(|offset| {
+            if $is_typed {
+                $crate::fields::read_or_load::<true, $kind>($base, offset)
+            } else {
+                $crate::fields::read::<$kind>($base, offset)
+            }
+        })
+    };
+}
+pub(crate) use task_field;
+
+/// Whether the current task can be read without the helper; a constant to the verifier.
+#[inline(always)]
+pub fn task_is_typed() -> bool {
+    kernel(|kernel| &kernel.task_is_typed) != 0
+}
+
 /// Reads a field through the helper, or `TYPED` with one instruction: programs that are attached to a function by its type
 /// get pointers whose type the verifier knows, and it lets them be followed. A bad address then gives zero.
 #[inline(always)]

@@ -9,10 +9,12 @@
 #![feature(asm_experimental_arch)]
 
 mod bounds;
+mod calls;
 mod connection;
 mod emit;
 mod entries;
 mod fields;
+mod frames;
 mod iterator;
 mod probes;
 mod processes;

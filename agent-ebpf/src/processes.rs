@@ -5,7 +5,14 @@ use agent_common::{
     limits::PROCESSES_PER_BLOCK,
     records::{WATCH_CAPTURED, Watch},
 };
-use aya_ebpf::{bindings::BPF_F_MMAPABLE, helpers::bpf_get_current_pid_tgid, macros::map, maps::Array};
+use aya_ebpf::{
+    bindings::BPF_F_MMAPABLE,
+    helpers::{bpf_get_current_pid_tgid, generated::bpf_get_current_task_btf},
+    macros::map,
+    maps::Array,
+};
+
+use crate::fields::{task_is_typed, typed_field};
 
 const BLOCK: usize = PROCESSES_PER_BLOCK as usize;
 
@@ -51,4 +58,20 @@ pub fn set_watch(tgid: u32, watch: u8) {
 #[inline(always)]
 pub fn is_captured(watch: u8) -> bool {
     watch & WATCH_CAPTURED != 0
+}
+
+/// The current thread, if its process is watched.
+#[inline(always)]
+pub fn watched() -> Option<Thread> {
+    if !task_is_typed() {
+        let thread = current();
+        return is_captured(watch(thread.tgid)).then_some(thread);
+    }
+    // SAFETY: takes no argument.
+    let task = unsafe { bpf_get_current_task_btf() } as u64;
+    let tgid = typed_field!(true, u32, task, task_tgid)?;
+    if !is_captured(watch(tgid)) {
+        return None;
+    }
+    Some(Thread { tgid, tid: typed_field!(true, u32, task, task_tid)? })
 }

@@ -2,7 +2,12 @@
 //! The arguments and the number of a system call, from the registers that were saved when it was entered. They are
 //! still there when it returns.
 
-use aya_ebpf::helpers::bpf_probe_read_kernel;
+use aya_ebpf::helpers::{
+    bpf_probe_read_kernel,
+    generated::{bpf_get_current_task_btf, bpf_task_pt_regs},
+};
+
+use crate::fields::{read_or_load, task_is_typed};
 
 /// A system call's number and its first three arguments.
 #[derive(Clone, Copy)]
@@ -14,7 +19,7 @@ pub struct Call {
 
 /// The code segment of 32-bit programs on x86-64 (`__USER32_CS`).
 #[cfg(bpf_target_arch = "x86_64")]
-const COMPAT_SEGMENT: u64 = 0x23;
+const COMPAT_SEGMENT: u16 = 0x23;
 
 /// `struct pt_regs` of arch/x86/include/asm/ptrace.h: rdx, rsi, rdi, orig_rax, rip, cs lie side by side, the first at index
 /// 12; r10 is at index 7.
@@ -22,13 +27,20 @@ const COMPAT_SEGMENT: u64 = 0x23;
 impl Call {
     #[inline(always)]
     pub fn read(registers: u64) -> Option<Self> {
-        // SAFETY: the helper checks the address; the tracepoint passes the thread's own saved registers.
-        let saved: [u64; 6] = unsafe { bpf_probe_read_kernel((registers + 12 * 8) as *const [u64; 6]).ok()? };
-        if saved[5] == COMPAT_SEGMENT {
+        let (arguments, number, segment) = if task_is_typed() {
+            let own = own_registers();
+            let at = |index: u32| read_or_load::<true, u64>(own, index * 8);
+            ([at(14)?, at(13)?, at(12)?], at(15)?, read_or_load::<true, u16>(own, 17 * 8)?)
+        } else {
+            // SAFETY: the helper checks the address; the tracepoint passes the thread's own saved registers.
+            let saved: [u64; 6] = unsafe { bpf_probe_read_kernel((registers + 12 * 8) as *const [u64; 6]).ok()? };
+            ([saved[2], saved[1], saved[0]], saved[3], saved[5] as u16)
+        };
+        if segment == COMPAT_SEGMENT {
             crate::emit::count(agent_common::losses::Loss::CompatCall, 1);
             return None;
         }
-        Some(Self { number: saved[3], arguments: [saved[2], saved[1], saved[0]], registers })
+        Some(Self { number, arguments, registers })
     }
 
     /// The fourth argument, which few calls have.
@@ -44,6 +56,12 @@ impl Call {
 impl Call {
     #[inline(always)]
     pub fn read(registers: u64) -> Option<Self> {
+        if task_is_typed() {
+            let own = own_registers();
+            let at = |offset: u32| read_or_load::<true, u64>(own, offset);
+            let number = read_or_load::<true, i32>(own, 280)?;
+            return Some(Self { number: number as u64, arguments: [at(272)?, at(8)?, at(16)?], registers });
+        }
         // SAFETY: the helper checks the addresses; the tracepoint passes the thread's own saved registers.
         let (first, rest, number) = unsafe {
             (
@@ -61,6 +79,13 @@ impl Call {
         // SAFETY: as above.
         unsafe { bpf_probe_read_kernel((self.registers + 24) as *const u64).ok() }
     }
+}
+
+/// The same registers with their type, which the verifier lets be read without the helper.
+#[inline(always)]
+fn own_registers() -> u64 {
+    // SAFETY: the helpers take nothing but the current task.
+    unsafe { bpf_task_pt_regs(bpf_get_current_task_btf()) as u64 }
 }
 
 /// Numbers of the calls that move bytes (arch/x86/entry/syscalls/syscall_64.tbl).

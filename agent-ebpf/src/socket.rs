@@ -2,9 +2,15 @@
 //! From a file descriptor of the current task to its socket, and what a socket is: task → files → file → socket → sock.
 
 use agent_common::records::{OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord};
-use aya_ebpf::helpers::{bpf_get_current_task, generated::bpf_skc_to_tcp_sock};
+use aya_ebpf::helpers::{
+    bpf_get_current_task,
+    generated::{bpf_get_current_task_btf, bpf_skc_to_tcp_sock},
+};
 
-use crate::fields::{self, field, offset, typed_field};
+use crate::{
+    entries,
+    fields::{self, field, offset, task_field, typed_field},
+};
 
 pub const FAMILY_UNIX: u16 = 1;
 pub const FAMILY_V4: u16 = 2;
@@ -30,28 +36,43 @@ pub struct Socket {
     pub sk: u64,
 }
 
-/// The socket behind a descriptor of the current task, if it is one.
+/// Where the socket behind a descriptor of the current task would be, if it is one: `is_socket` tells. Who finds what this gives
+/// in the table of connections need not ask, for no other file keeps the address of a followed socket there.
 #[inline(always)]
 pub fn find(descriptor: u32) -> Option<Socket> {
-    // SAFETY: takes no argument.
-    let task = unsafe { bpf_get_current_task() };
-    let files = field!(u64, task, task_files)?;
-    let table = field!(u64, files, files_fdt)?;
-    if descriptor >= field!(u32, table, fdt_max_fds)? {
-        return None;
-    }
-    let slots = field!(u64, table, fdt_fd)?;
-    let file = fields::read::<u64>(slots + u64::from(descriptor) * 8, 0)?;
+    let file = file(descriptor)?;
     if file == 0 {
-        return None;
-    }
-    let inode = field!(u64, file, file_inode)?;
-    if field!(u16, inode, inode_mode)? & MODE_FORMAT != MODE_SOCKET {
         return None;
     }
     let socket = field!(u64, file, file_private_data)?;
     let sk = field!(u64, socket, socket_sk)?;
     (sk != 0).then_some(Socket { socket, sk })
+}
+
+/// Whether a descriptor of the current task is a socket: the file's own inode says so. What seems to be a socket would, by
+/// chance, too.
+#[inline(always)]
+pub fn is_socket(descriptor: u32) -> bool {
+    let mode = || {
+        let inode = field!(u64, file(descriptor)?, file_inode)?;
+        field!(u16, inode, inode_mode)
+    };
+    mode().is_some_and(|mode| mode & MODE_FORMAT == MODE_SOCKET)
+}
+
+/// The file behind a descriptor of the current task; 0 for none.
+#[inline(always)]
+fn file(descriptor: u32) -> Option<u64> {
+    let is_typed = fields::task_is_typed();
+    // SAFETY: take no argument.
+    let task = unsafe { if is_typed { bpf_get_current_task_btf() as u64 } else { bpf_get_current_task() } };
+    let files = task_field!(is_typed, u64, task, task_files)?;
+    let table = task_field!(is_typed, u64, files, files_fdt)?;
+    if descriptor >= task_field!(is_typed, u32, table, fdt_max_fds)? {
+        return None;
+    }
+    let slots = task_field!(is_typed, u64, table, fdt_fd)?;
+    fields::read::<u64>(slots + u64::from(descriptor) * 8, 0)
 }
 
 impl Socket {
@@ -86,16 +107,33 @@ impl Socket {
     }
 }
 
-/// Sequence numbers past the last byte sent, and past the last byte that the application has read, when a call that `sent`
-/// or received returns.
+/// When bytes that begin at `position` left, in a send that returns now: its entry's time is not needed, for nothing that is the
+/// answer to them can be older.
 ///
-/// A FIN takes a sequence number as well: it is left out here, so that nothing seems to be missing behind the last byte.
+/// It is the time of the last packet, which is theirs or a later acknowledgement's. They may not have left at all: then it is
+/// now. With pacing TCP says when the next packet may leave, and it is now, too.
 #[inline(always)]
-pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32)> {
-    let tcp = if TYPED { as_tcp(sk)? } else { sk };
+pub fn left_at(tcp: u64, position: u32) -> Option<u64> {
+    let has_left = typed_field!(true, u32, tcp, tcp_send_next)?.wrapping_sub(position) as i32 > 0;
+    let is_paced = typed_field!(true, u32, tcp, sock_pacing)? != 0;
+    if has_left && !is_paced { typed_field!(true, u64, tcp, tcp_left) } else { Some(entries::now()) }
+}
+
+/// Sequence numbers past the last byte sent, and past the last byte that the application has read, when a call that `sent`
+/// or received returns. `TYPED` where `tcp` comes from `as_tcp`.
+///
+/// A FIN takes a sequence number as well: where one has come or gone, it is left out here, so that nothing seems to be missing
+/// behind the last byte.
+#[inline(always)]
+pub fn tcp_positions<const TYPED: bool>(tcp: u64, sent: bool, is_ending: bool) -> Option<(u32, u32)> {
     let (sent_to, received_to) =
         (typed_field!(TYPED, u32, tcp, tcp_sent)?, typed_field!(TYPED, u32, tcp, tcp_received)?);
-    let state = typed_field!(TYPED, u8, sk, sock_state)?;
+    if is_ending { without_fins(tcp, sent, sent_to, received_to) } else { Some((sent_to, received_to)) }
+}
+
+#[inline(always)]
+fn without_fins(sk: u64, sent: bool, sent_to: u32, received_to: u32) -> Option<(u32, u32)> {
+    let state = field!(u8, sk, sock_state)?;
     if state == STATE_ESTABLISHED {
         return Some((sent_to, received_to));
     }
@@ -105,6 +143,12 @@ pub fn tcp_positions<const TYPED: bool>(sk: u64, sent: bool) -> Option<(u32, u32
     // Where a FIN has come, it is the last that was received: all is read when it is.
     let read_fin = has_received_fin(sk)? && received_to == field!(u32, sk, tcp_receive_next)?;
     Some((sent_to.wrapping_sub(u32::from(sent_fin)), received_to.wrapping_sub(u32::from(read_fin))))
+}
+
+/// Whether a FIN may have come or gone already.
+#[inline(always)]
+pub fn is_ending(sk: u64) -> bool {
+    field!(u8, sk, sock_state) != Some(STATE_ESTABLISHED)
 }
 
 /// The socket as what the verifier knows to be a TCP socket, if it is one.
@@ -140,7 +184,7 @@ pub fn has_read_all(sk: u64, is_unix: bool) -> Option<bool> {
 /// one, so that a single byte before is not noticed.
 #[inline(always)]
 pub fn tcp_bytes_before(sk: u64, sent: bool, bytes: u32) -> Option<u16> {
-    let (sent_to, received_to) = tcp_positions::<false>(sk, sent)?;
+    let (sent_to, received_to) = tcp_positions::<false>(sk, sent, true)?;
     let sent_from = field!(u32, sk, tcp_acknowledged)?.wrapping_sub(field!(u64, sk, tcp_bytes_acknowledged)? as u32);
     let received_from = field!(u32, sk, tcp_receive_next)?.wrapping_sub(field!(u64, sk, tcp_bytes_received)? as u32);
     let sent_before = sent_to.wrapping_sub(if sent { bytes } else { 0 }).wrapping_sub(sent_from) as i32;

@@ -2,11 +2,11 @@
 //! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
 
 use agent_common::{
-    limits::{PIECES_PER_CALL, RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
+    limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
-        CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord,
-        RecordKind,
+        CONNECTION_FRAMED, CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE,
+        DataRecord, RecordKind,
     },
 };
 use aya_ebpf::{
@@ -22,7 +22,8 @@ use crate::{
     bounds::{at_most, within},
     connection::{self, Known, Sighting},
     emit::{count, emit},
-    entries::Duration,
+    entries,
+    frames::{self, Walk, recognise, send_frames},
     processes::{self, Thread},
     socket::{self, Socket},
     tls,
@@ -33,14 +34,15 @@ const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 
 /// Where a record is put together.
 #[repr(C)]
-struct Scratch {
+pub struct Scratch {
     /// A program that can be preempted is at work on it.
     is_taken: u64,
     /// The socket, for functions that take plain numbers only: pointers whose type the verifier knows become numbers here.
-    found: Socket,
-    gather: Gather,
-    record: DataRecord,
-    payload: [u8; SCRATCH_BYTES],
+    pub found: Socket,
+    pub gather: Gather,
+    pub walk: Walk,
+    pub record: DataRecord,
+    pub payload: [u8; SCRATCH_BYTES],
 }
 
 /// One per processor, by its number: a per-processor map allows no values of this size. Programs of tracepoints and
@@ -58,20 +60,42 @@ pub const PIECE_BYTES: u64 = 16;
 /// the line end before it seven.
 const TAIL_BYTES: u32 = 7;
 
-/// Where the payload of a call lies in the process.
+/// Where the payload of a call lies in the process. No enum: the compiler moves what a variant has left unset, which the
+/// verifier minds.
 #[derive(Clone, Copy)]
-pub enum Payload {
-    Buffer(u64),
-    /// An array of `struct iovec`.
-    Vector {
-        pieces: u64,
-        /// Bytes of the first piece that are not of this call.
-        skipped: u64,
-        /// The array lies in the kernel, which has copied it; the pieces lie in the process always.
-        is_copy: bool,
-    },
+pub struct Payload {
+    /// A number, as functions take it that the verifier looks at by themselves.
+    pub kind: u64,
+    /// The buffer, or an array of `struct iovec`.
+    pub place: u64,
+    /// Bytes of the array's first piece that are not of this call.
+    pub skipped: u64,
+}
+
+impl Payload {
     /// In the kernel, or nowhere: only its length is known.
-    Unread,
+    pub const UNREAD_KIND: u64 = 0;
+    pub const BUFFER: u64 = 1;
+    pub const VECTOR: u64 = 2;
+    /// The array lies in the kernel, which has copied it; the pieces lie in the process still.
+    pub const COPIED_VECTOR: u64 = 3;
+
+    pub const UNREAD: Self = Self { kind: Self::UNREAD_KIND, place: 0, skipped: 0 };
+
+    #[inline(always)]
+    pub fn buffer(place: u64) -> Self {
+        Self { kind: Self::BUFFER, place, skipped: 0 }
+    }
+
+    #[inline(always)]
+    pub fn vector(place: u64) -> Self {
+        Self { kind: Self::VECTOR, place, skipped: 0 }
+    }
+
+    #[inline(always)]
+    pub fn copied_vector(place: u64, skipped: u64) -> Self {
+        Self { kind: Self::COPIED_VECTOR, place, skipped }
+    }
 }
 
 /// A call that has returned.
@@ -84,19 +108,16 @@ pub struct Transfer {
     pub later: u32,
 }
 
-/// What is only asked for where the connection is followed: when the call was, by `entries`, and where its bytes lie.
-#[derive(Clone, Copy)]
-pub struct Details {
-    pub took: Duration,
-    pub payload: Payload,
-}
-
-/// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type.
+/// Reports what a call moved on a socket. `TYPED` where the verifier knows the socket's type. `is_one` is asked of sockets
+/// that are not simply followed or left alone: whether there is a socket at all. Only where the connection is followed it is
+/// asked when a send began, 0 where that was not noted, and where the bytes lie.
 #[inline(always)]
 pub fn report<const TYPED: bool>(
     found: Socket,
     transfer: &Transfer,
-    details: impl FnOnce() -> Option<Details>,
+    is_one: impl FnOnce() -> bool,
+    began_ns: impl FnOnce() -> u64,
+    payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
@@ -111,7 +132,7 @@ pub fn report<const TYPED: bool>(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, found, transfer, details);
+    let done = report_payload::<TYPED>(scratch, found, transfer, is_one, began_ns, payload);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -123,7 +144,9 @@ fn report_payload<const TYPED: bool>(
     scratch: &mut Scratch,
     found: Socket,
     transfer: &Transfer,
-    details: impl FnOnce() -> Option<Details>,
+    is_one: impl FnOnce() -> bool,
+    began_ns: impl FnOnce() -> u64,
+    payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
     tls::socket_used(found.sk, transfer.thread);
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
@@ -132,11 +155,14 @@ fn report_payload<const TYPED: bool>(
         Known::Followed(connection) => connection,
         Known::LeftAlone => {
             if transfer.sent && tls::compares_sent(transfer.bytes) {
-                compare(details()?.payload);
+                tls::compare_sent(payload()?);
             }
             return None;
         }
         Known::Unsettled => {
+            if !is_one() {
+                return None;
+            }
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
@@ -144,51 +170,36 @@ fn report_payload<const TYPED: bool>(
             connection::get(found.sk)?
         }
     };
-    let Details { took, payload } = details()?;
+    let payload = payload()?;
+    let Payload { kind, place, skipped } = payload;
     if transfer.sent && tls::compares_sent(transfer.bytes) {
-        compare(payload);
+        tls::compare_sent(payload);
     }
-    begin::<TYPED>(scratch, followed, found.sk, *transfer, took)?;
+    // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
+    // SAFETY: a map value.
+    if unsafe { (*followed).turn } < 2 {
+        recognise(kind, place, skipped);
+    }
+    begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
     let bytes = transfer.bytes;
-    match payload {
-        Payload::Buffer(base) if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
-            send_whole(scratch, followed, base, bytes);
+    // SAFETY: a map value.
+    let is_framed = unsafe { (*followed).flags } & CONNECTION_FRAMED != 0;
+    match kind {
+        Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
+        _ if is_framed => {
+            send_frames(kind, place, skipped, u64::from(bytes));
         }
-        Payload::Buffer(base) => {
-            send_buffer(base, u64::from(bytes));
+        Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
+            send_whole(scratch, followed, place, bytes);
         }
-        Payload::Vector { pieces, skipped, is_copy } => {
-            send_vector(pieces, skipped, u64::from(bytes), u64::from(is_copy));
+        Payload::BUFFER => {
+            send_buffer(place, u64::from(bytes));
         }
-        Payload::Unread => send(scratch, followed, 0, bytes),
+        _ => {
+            send_vector(place, skipped, u64::from(bytes), u64::from(kind == Payload::COPIED_VECTOR));
+        }
     }
     Some(())
-}
-
-/// Shows what was sent on the socket in the scratch to those who know its bytes.
-#[inline(always)]
-fn compare(payload: Payload) {
-    match payload {
-        Payload::Buffer(base) => {
-            compare_sent(base, 0, 0);
-        }
-        Payload::Vector { pieces, skipped, is_copy } => {
-            compare_sent(pieces, skipped, 1 + u64::from(is_copy));
-        }
-        Payload::Unread => {}
-    }
-}
-
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn compare_sent(at: u64, skipped: u64, kind: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
-    let base = if kind == 0 { Some(at) } else { piece(at, kind == 2).map(|[base, _]| base + skipped) };
-    if let Some(base) = base {
-        // SAFETY: a valid reference; volatile for the verifier's sake.
-        tls::socket_sent(unsafe { (&raw const scratch.found.sk).read_volatile() }, base);
-    }
-    0
 }
 
 /// A connection that is not in the table, or with something to be looked at. 0 where it is not followed.
@@ -207,7 +218,7 @@ extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
 
 /// This processor's scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
-fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
+pub fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
     // SAFETY: takes no argument.
     let processor = unsafe { bpf_get_smp_processor_id() };
     let scratch = SCRATCH.get_ptr_mut(processor)?;
@@ -243,7 +254,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         }
         current.flags |= CONNECTION_RECEIVED_END;
     }
-    let (position, other_position) = positions::<false>(current, sk, sent, 0, 0)?;
+    let Place { position, other_position, .. } = place::<false>(current, sk, sent, 0, 0, false)?;
     let record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,
@@ -251,7 +262,7 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
         flags: DATA_END | if sent { DATA_SENT } else { 0 },
         connection: current.id,
         time_ns,
-        duration_ns: 0,
+        padding: 0,
         length: 0,
         captured: 0,
         position,
@@ -262,27 +273,40 @@ pub fn report_end_of(sk: u64, thread: Thread, sent: bool, time_ns: u64) -> Optio
     Some(())
 }
 
-/// Where bytes of a call began in their direction, and where the other direction stands.
+/// Where bytes of a call are in the conversation.
+struct Place {
+    /// Where they began in their direction.
+    position: u32,
+    /// Where the other direction stands.
+    other_position: u32,
+    /// When they left, where TCP was asked; 0 otherwise.
+    left_ns: u64,
+}
+
 #[inline(always)]
-fn positions<const TYPED: bool>(
+fn place<const TYPED: bool>(
     current: &mut Connection,
     sk: u64,
     sent: bool,
     bytes: u32,
     later: u32,
-) -> Option<(u32, u32)> {
-    let (sent_to, received_to) = if current.flags & CONNECTION_UNIX != 0 {
+    asks_time: bool,
+) -> Option<Place> {
+    if current.flags & CONNECTION_UNIX != 0 {
         if sent {
             current.sent = current.sent.wrapping_add(bytes);
         } else {
             current.received = current.received.wrapping_add(bytes);
         }
-        (current.sent, current.received)
-    } else {
-        let (sent_to, received_to) = socket::tcp_positions::<TYPED>(sk, sent)?;
-        if sent { (sent_to.wrapping_sub(later), received_to) } else { (sent_to, received_to.wrapping_sub(later)) }
-    };
-    Some(if sent { (sent_to.wrapping_sub(bytes), received_to) } else { (received_to.wrapping_sub(bytes), sent_to) })
+        let (own, other) = if sent { (current.sent, current.received) } else { (current.received, current.sent) };
+        return Some(Place { position: own.wrapping_sub(bytes), other_position: other, left_ns: 0 });
+    }
+    let tcp = if TYPED { socket::as_tcp(sk)? } else { sk };
+    let (sent_to, received_to) = socket::tcp_positions::<TYPED>(tcp, sent, current.is_ending != 0)?;
+    let (own, other_position) = if sent { (sent_to, received_to) } else { (received_to, sent_to) };
+    let position = own.wrapping_sub(later).wrapping_sub(bytes);
+    let left_ns = if TYPED && sent && asks_time { socket::left_at(tcp, position)? } else { 0 };
+    Some(Place { position, other_position, left_ns })
 }
 
 #[inline(always)]
@@ -291,21 +315,27 @@ fn begin<const TYPED: bool>(
     followed: *mut Connection,
     sk: u64,
     transfer: Transfer,
-    took: Duration,
+    began_ns: impl FnOnce() -> u64,
 ) -> Option<()> {
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
-    let (position, other_position) = positions::<TYPED>(current, sk, transfer.sent, transfer.bytes, transfer.later)?;
-    let sent_to = if transfer.sent { position.wrapping_add(transfer.bytes) } else { other_position };
-    let turn = connection::turn(current, transfer.sent, sent_to);
+    let Transfer { thread, sent, bytes, later } = transfer;
+    let began_ns = if sent { began_ns() } else { 0 };
+    let Place { position, other_position, left_ns } = place::<TYPED>(current, sk, sent, bytes, later, began_ns == 0)?;
+    let mut time_ns = began_ns | left_ns;
+    if time_ns == 0 {
+        time_ns = entries::now();
+    }
+    let sent_to = if sent { position.wrapping_add(bytes) } else { other_position };
+    let turn = connection::turn(current, sent, sent_to);
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,
-        tgid: transfer.thread.tgid,
-        tid: transfer.thread.tid,
-        flags: if transfer.sent { DATA_SENT } else { 0 },
+        tgid: thread.tgid,
+        tid: thread.tid,
+        flags: if sent { DATA_SENT } else { 0 },
         connection: current.id,
-        time_ns: took.time_ns,
-        duration_ns: took.duration_ns,
+        time_ns,
+        padding: 0,
         length: 0,
         captured: 0,
         position,
@@ -317,7 +347,7 @@ fn begin<const TYPED: bool>(
 
 /// Emits the record in the scratch: `captured` bytes of payload that stand for `length` bytes of the stream.
 #[inline(always)]
-fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
+pub fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length: u32) {
     let captured = at_most(captured, RECORD_PAYLOAD_BYTES as u32);
     scratch.record.length = length;
     scratch.record.captured = captured;
@@ -331,7 +361,7 @@ fn send(scratch: &mut Scratch, followed: *mut Connection, captured: u32, length:
 
 /// Copies from the process to `filled` bytes into the payload. False where its memory could not be read.
 #[inline(always)]
-fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
+pub fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
     let filled = within(filled, RECORD_PAYLOAD_BYTES);
     let length = at_most(length, RECORD_PAYLOAD_BYTES as u32);
     let target = scratch.payload.as_mut_ptr();
@@ -382,6 +412,7 @@ extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
     let bytes = bytes as u32;
     let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
+    frames::ask_daemon(followed, scratch);
     let mut done = 0;
     for _ in 0..RECORDS_PER_CALL {
         let left = affordable - done;
@@ -428,32 +459,34 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
 /// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
 /// once per way through all of them.
 #[repr(C)]
-struct Gather {
+pub struct Gather {
     /// Pieces begun.
-    index: u64,
+    pub index: u64,
     /// Bytes to leave out of the next piece.
-    skip: u64,
+    pub skip: u64,
     /// What is left of the last one.
-    base: u64,
-    piece_left: u32,
+    pub base: u64,
+    pub piece_left: u32,
     /// Bytes in the record.
-    filled: u32,
+    pub filled: u32,
     /// Bytes gathered from the call.
-    done: u32,
-    padding: u32,
+    pub done: u32,
+    pub padding: u32,
 }
 
-/// A field of the gathering in the scratch, which the compiler may not keep in a register.
+/// A value in the scratch, which the compiler may not keep in a register.
 macro_rules! gathered {
-    ($scratch:ident.$field:ident) => {
+    ($scratch:ident.$($field:ident).+) => {
         // SAFETY: a valid reference; volatile for the verifier's sake.
-        unsafe { (&raw const $scratch.gather.$field).read_volatile() }
+        unsafe { (&raw const $scratch.$($field).+).read_volatile() }
     };
-    ($scratch:ident.$field:ident = $value:expr) => {
+    ($scratch:ident.$($field:ident).+ = $value:expr) => {{
+        let value = $value;
         // SAFETY: as above.
-        unsafe { (&raw mut $scratch.gather.$field).write_volatile($value) }
-    };
+        unsafe { (&raw mut $scratch.$($field).+).write_volatile(value) }
+    }};
 }
+pub(crate) use gathered;
 
 /// Gathers the pieces of a vector into as few records as they fill.
 ///
@@ -464,25 +497,46 @@ extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -
     let bytes = bytes as u32;
     let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
     let affordable = take_budget(followed, bytes);
-    gathered!(scratch.index = 0);
-    gathered!(scratch.base = 0);
-    gathered!(scratch.piece_left = 0);
-    gathered!(scratch.filled = 0);
-    gathered!(scratch.done = 0);
-    gathered!(scratch.skip = skipped);
+    frames::ask_daemon(followed, scratch);
+    begin_gathering(scratch, 0, 0, skipped);
     // Each step ends a piece or fills a record.
-    for _ in 0..PIECES_PER_CALL + RECORDS_PER_CALL {
-        if gathered!(scratch.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
+    for _ in 0..STEPS_PER_CALL {
+        if gathered!(scratch.gather.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
             break;
         }
     }
-    let filled = gathered!(scratch.filled);
-    let rest = bytes.wrapping_sub(gathered!(scratch.done));
+    let filled = gathered!(scratch.gather.filled);
+    let rest = bytes.wrapping_sub(gathered!(scratch.gather.done));
     if filled != 0 || rest != 0 {
         // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
         send(scratch, followed, filled, filled.wrapping_add(rest));
     }
     0
+}
+
+/// Begins with so many bytes at `base`, and with pieces behind them.
+#[inline(always)]
+pub fn begin_gathering(scratch: &mut Scratch, base: u64, piece_left: u32, skipped: u64) {
+    gathered!(scratch.gather.index = 0);
+    gathered!(scratch.gather.base = base);
+    gathered!(scratch.gather.piece_left = piece_left);
+    gathered!(scratch.gather.filled = 0);
+    gathered!(scratch.gather.done = 0);
+    gathered!(scratch.gather.skip = skipped);
+}
+
+/// Takes the next piece, or as much of it as `most`.
+#[inline(always)]
+pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
+    let index = gathered!(scratch.gather.index);
+    let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
+    let skipped = gathered!(scratch.gather.skip);
+    let length = length.wrapping_sub(skipped);
+    gathered!(scratch.gather.index = index + 1);
+    gathered!(scratch.gather.skip = 0);
+    gathered!(scratch.gather.base = base + skipped);
+    gathered!(scratch.gather.piece_left = if length > u64::from(most) { most } else { length as u32 });
+    Some(())
 }
 
 /// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
@@ -495,33 +549,36 @@ extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
 
 #[inline(always)]
 fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    if gathered!(scratch.piece_left) == 0 {
-        let index = gathered!(scratch.index);
-        let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
-        let skipped = gathered!(scratch.skip);
-        let length = length.wrapping_sub(skipped);
-        gathered!(scratch.index = index + 1);
-        gathered!(scratch.skip = 0);
-        gathered!(scratch.base = base + skipped);
-        gathered!(scratch.piece_left = if length > u64::from(most) { most } else { length as u32 });
+    if gathered!(scratch.gather.piece_left) == 0 {
+        next_piece(scratch, pieces, is_copy, most)?;
     }
-    let base = gathered!(scratch.base);
-    let piece_left = gathered!(scratch.piece_left);
-    let filled = gathered!(scratch.filled);
-    let done = gathered!(scratch.done);
+    let base = gathered!(scratch.gather.base);
+    let piece_left = gathered!(scratch.gather.piece_left);
+    let filled = gathered!(scratch.gather.filled);
+    let done = gathered!(scratch.gather.done);
     let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
     if step != 0 && !copy(scratch, filled, base, step) {
         return None;
     }
-    gathered!(scratch.base = base + u64::from(step));
-    gathered!(scratch.piece_left = piece_left - step);
-    gathered!(scratch.done = done + step);
-    gathered!(scratch.filled = filled + step);
+    gathered!(scratch.gather.base = base + u64::from(step));
+    gathered!(scratch.gather.piece_left = piece_left - step);
+    gathered!(scratch.gather.done = done + step);
+    gathered!(scratch.gather.filled = filled + step);
     if filled + step >= RECORD_PAYLOAD_BYTES as u32 {
         send(scratch, followed, filled + step, filled + step);
-        gathered!(scratch.filled = 0);
+        gathered!(scratch.gather.filled = 0);
     }
     Some(())
+}
+
+/// Where the first byte of a call's payload lies.
+#[inline(always)]
+pub fn first_byte(kind: u64, place: u64, skipped: u64) -> Option<u64> {
+    match kind {
+        Payload::UNREAD_KIND => None,
+        Payload::BUFFER => Some(place),
+        _ => piece(place, kind == Payload::COPIED_VECTOR).map(|[base, _]| base + skipped),
+    }
 }
 
 /// A `struct iovec`: where it begins and how long it is.
@@ -533,6 +590,6 @@ pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
 }
 
 #[inline(always)]
-fn min(left: u32, right: u32) -> u32 {
+pub fn min(left: u32, right: u32) -> u32 {
     if left < right { left } else { right }
 }

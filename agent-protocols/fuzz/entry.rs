@@ -8,12 +8,14 @@
 //! `>` bytes of the request direction, `<` of the other one, up to the line's end; a `\` before the end stands for
 //! CR LF, and the next line of the same direction follows without a turn. `}N` and `{N` are gaps of N bytes (in
 //! base 256, as they come), `]C` and `[C` ends, of a kind by their byte. A first line `joined` joins mid-stream.
+//!
+//! HTTP/2 is bytes to begin with: its pieces have a byte in front that says what they are, and one for their length.
 
 use std::collections::BTreeMap;
 
 use agent_protocols::{
     Direction, End, Message, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece,
-    http1::MAX_HEAD_BYTES, recognise,
+    http1::MAX_HEAD_BYTES, recognise, recognise_inside,
 };
 
 /// Drives the HTTP/1 parser.
@@ -43,11 +45,83 @@ pub fn http1(data: &[u8]) {
         parser.handle(direction, piece, mark);
         while let Some(message) = parser.poll_message() {
             assert!(message.mark <= mark, "a mark that was never given");
+            if matches!(message.part, Part::RequestHead(_)) {
+                assert_eq!(seen.len() as u64, message.stream, "numbers follow the order of requests");
+            }
             check_order(&mut seen, &message);
         }
         while parser.poll_problem().is_some() {}
         assert!(parser.held_bytes() <= 2 * MAX_HEAD_BYTES, "holds {} bytes", parser.held_bytes());
     }
+}
+
+/// Drives the HTTP/2 parser. A first byte that is odd joins mid-stream.
+pub fn http2(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let mut parser = Parser::new(Protocol::Http2, Direction::Received, first & 1 != 0);
+    let mut seen = BTreeMap::new();
+    let mut mark = 0;
+    while let [kind, length, behind @ ..] = rest {
+        let (bytes, behind) = behind.split_at(behind.len().min(usize::from(*length)));
+        let direction = if kind & 1 != 0 { Direction::Sent } else { Direction::Received };
+        let piece = match kind >> 1 {
+            0 => StreamPiece::Gap { length: number(bytes) },
+            1 => StreamPiece::End(end(bytes)),
+            2 => StreamPiece::Bytes(PREFACE),
+            _ => StreamPiece::Bytes(bytes),
+        };
+        check_inside(direction, bytes);
+        feed_http2(&mut parser, &mut seen, direction, piece, mark);
+        mark += 1;
+        rest = behind;
+    }
+}
+
+/// Drives the decoder of header blocks: each has its length in front, and is the head of a request.
+pub fn hpack(data: &[u8]) {
+    let Some((first, mut rest)) = data.split_first() else { return };
+    let mut parser = Parser::new(Protocol::Http2, Direction::Received, first & 1 != 0);
+    let mut seen = BTreeMap::new();
+    feed_http2(&mut parser, &mut seen, Direction::Received, StreamPiece::Bytes(PREFACE), 0);
+    let mut stream = 1_u32;
+    while let [length, behind @ ..] = rest {
+        let (block, behind) = behind.split_at(behind.len().min(usize::from(*length)));
+        let frame = [&[0, 0, block.len() as u8, 1, 5][..], &stream.to_be_bytes(), block].concat();
+        feed_http2(&mut parser, &mut seen, Direction::Received, StreamPiece::Bytes(&frame), stream as usize);
+        stream += 2;
+        rest = behind;
+    }
+}
+
+/// A piece in which a request was recognised is one that the parser finds a request in.
+fn check_inside(direction: Direction, piece: &[u8]) {
+    let Recognition::Found { protocol, requests } = recognise_inside(direction, piece) else { return };
+    if requests == direction {
+        let mut parser = Parser::new(protocol, requests, true);
+        parser.handle(direction, StreamPiece::Bytes(piece), ());
+        assert!(parser.poll_message().is_some(), "recognised, and not found");
+    }
+}
+
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+
+/// Two lanes with a block that is not whole, the last one read, their tables, and all the streams there may be.
+const HTTP2_BYTES: usize = 8 * MAX_HEAD_BYTES + 1024 * 256;
+
+fn feed_http2(
+    parser: &mut Parser<usize>,
+    seen: &mut BTreeMap<u64, u8>,
+    direction: Direction,
+    piece: StreamPiece<'_>,
+    mark: usize,
+) {
+    parser.handle(direction, piece, mark);
+    while let Some(message) = parser.poll_message() {
+        assert!(message.mark <= mark, "a mark that was never given");
+        check_order(seen, &message);
+    }
+    while parser.poll_problem().is_some() {}
+    assert!(parser.held_bytes() <= HTTP2_BYTES, "holds {} bytes", parser.held_bytes());
 }
 
 /// Asks about every beginning of the bytes: once decided, more bytes change nothing.
@@ -84,6 +158,7 @@ const REQUEST_END: u8 = 2;
 const RESPONSE: u8 = 4;
 const RESPONSE_END: u8 = 8;
 const BROKEN: u8 = 16;
+const RPC: u8 = 32;
 
 /// Heads come first and once, ends once, and nothing after the exchange is over.
 fn check_order(seen: &mut BTreeMap<u64, u8>, message: &Message<usize>) {
@@ -92,11 +167,9 @@ fn check_order(seen: &mut BTreeMap<u64, u8>, message: &Message<usize>) {
         Part::RequestEnd(_) => (REQUEST_END, REQUEST, REQUEST_END | BROKEN),
         Part::ResponseHead(_) => (RESPONSE, REQUEST, RESPONSE | BROKEN),
         Part::ResponseEnd(_) => (RESPONSE_END, RESPONSE, RESPONSE_END | BROKEN),
+        Part::Rpc(_) => (RPC, REQUEST, RPC | BROKEN),
         Part::Broken(_) => (BROKEN, REQUEST, RESPONSE_END | BROKEN),
     };
-    if part == REQUEST {
-        assert_eq!(seen.len() as u64, message.stream, "numbers follow the order of requests");
-    }
     let parts = seen.entry(message.stream).or_default();
     assert!(*parts & needs == needs && *parts & excludes == 0, "{message:?} after {parts:#b}");
     *parts |= part;

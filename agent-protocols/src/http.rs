@@ -14,7 +14,6 @@ pub enum Header {
     Host,
     UserAgent,
     ContentType,
-    ContentLength,
     Traceparent,
     Tracestate,
     B3,
@@ -25,6 +24,11 @@ pub enum Header {
     XForwardedFor,
     XForwardedProto,
     Upgrade,
+    /// The pseudo-headers `:scheme` and `:protocol` of HTTP/2; its `:authority` is [`Header::Host`].
+    Scheme,
+    Protocol,
+    GrpcTimeout,
+    GrpcStatus,
 }
 
 impl Header {
@@ -34,7 +38,7 @@ impl Header {
     }
 }
 
-/// Those that say which trace a request belongs to, and nothing of the request: they differ from one to the next.
+/// Those that say which trace a request belongs to, and nothing of the request.
 const CONTEXT_NAMES: u32 = Header::Traceparent.bit()
     | Header::Tracestate.bit()
     | Header::B3.bit()
@@ -42,6 +46,9 @@ const CONTEXT_NAMES: u32 = Header::Traceparent.bit()
     | Header::B3SpanId.bit()
     | Header::B3Sampled.bit()
     | Header::B3Flags.bit();
+
+/// Those that differ from one request of a client to the next.
+const CHANGING_NAMES: u32 = CONTEXT_NAMES | Header::GrpcTimeout.bit();
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum HttpVersion {
@@ -59,14 +66,19 @@ pub struct HttpRequestHead {
     pub version: HttpVersion,
     /// Both Content-Length and Transfer-Encoding were sent: a sign of request smuggling (RFC 9112 section 6.3).
     pub ambiguous_length: bool,
+    /// It had fields that were named before the connection was seen: of what is absent (the method and the target are
+    /// empty then), nobody can say that it was not sent.
+    pub has_unknown_fields: bool,
     kept: Kept,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpResponse {
     pub version: HttpVersion,
+    /// 0 where it is among the fields that are not known.
     pub status: u16,
     pub ambiguous_length: bool,
+    pub has_unknown_fields: bool,
     kept: Option<Box<Kept>>,
 }
 
@@ -90,7 +102,38 @@ impl HttpRequest {
     #[must_use]
     pub fn keep(version: HttpVersion, mut kept: Kept, ambiguous_length: bool) -> Self {
         kept.finish();
-        Self(Rc::new(HttpRequestHead { version, ambiguous_length, kept }))
+        Self(Rc::new(HttpRequestHead { version, ambiguous_length, has_unknown_fields: kept.is_incomplete, kept }))
+    }
+
+    /// Both are one value: clones of each other.
+    #[must_use]
+    pub fn is_same(&self, other: &Self) -> bool {
+        Rc::ptr_eq(&self.0, &other.0)
+    }
+
+    /// A number that clones share, and that others rarely do.
+    #[must_use]
+    pub fn number(&self) -> usize {
+        // Where it lies: blocks of one size differ in few bits, which are spread over all here.
+        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+        ((Rc::as_ptr(&self.0) as u64).wrapping_mul(SPREAD) >> 32) as usize
+    }
+
+    /// It names no trace: the next one may be the same. Requests of HTTP/2 are not compared.
+    #[must_use]
+    pub fn may_come_again(&self) -> bool {
+        !self.has_context() && self.version != HttpVersion::Http2
+    }
+
+    /// A request with the fields of this one.
+    #[must_use]
+    pub fn with_line(&self, version: HttpVersion, method: &[u8], target: &[u8]) -> Self {
+        Self(Rc::new(HttpRequestHead {
+            version,
+            ambiguous_length: self.ambiguous_length,
+            has_unknown_fields: self.has_unknown_fields,
+            kept: self.kept.with_line(method, target),
+        }))
     }
 }
 
@@ -122,8 +165,8 @@ impl HttpRequestHead {
         self.kept.names & CONTEXT_NAMES != 0
     }
 
-    /// All that is kept of the fields but the trace context, as it lies in memory: two requests of which it is equal say
-    /// the same but for their line and their trace.
+    /// All that is kept of the fields but what changes with every request (trace context, deadline), as it lies in
+    /// memory: two requests of which it is equal say the same but for that and their line.
     #[must_use]
     pub fn standing_fields(&self) -> &[u8] {
         &self.kept.bytes[self.kept.target_end..self.kept.standing_end]
@@ -141,8 +184,9 @@ impl HttpResponse {
     #[must_use]
     pub fn keep(version: HttpVersion, status: u16, mut kept: Kept, ambiguous_length: bool) -> Self {
         kept.finish();
+        let has_unknown_fields = kept.is_incomplete;
         let kept = (!kept.bytes.is_empty()).then(|| Box::new(kept));
-        Self { version, status, ambiguous_length, kept }
+        Self { version, status, ambiguous_length, has_unknown_fields, kept }
     }
 
     pub fn headers(&self, name: Header) -> impl Iterator<Item = &[u8]> {
@@ -162,19 +206,21 @@ const USUAL_BYTES: usize = 192;
 /// What stands before each value: its header and its length.
 const PREFIX_BYTES: usize = 1 + size_of::<u32>();
 
-/// What is kept of one head, laid end to end: a request's method and target, the values of headers, last those of the
-/// trace context. Each value stands behind its header and its length.
+/// What is kept of one head, laid end to end: a request's method and target, the values of headers, last those that
+/// change with every request. Each value stands behind its header and its length.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Kept {
     bytes: Vec<u8>,
     method_end: usize,
     target_end: usize,
-    /// Where the trace context begins.
+    /// Where the values begin that change.
     standing_end: usize,
     /// The headers of which there are values.
     names: u32,
-    /// The trace context, until the head is whole.
-    context: Vec<u8>,
+    /// Some fields are not known.
+    is_incomplete: bool,
+    /// The values that change, until the head is whole.
+    changing: Vec<u8>,
 }
 
 impl Kept {
@@ -192,20 +238,33 @@ impl Kept {
         let Ok(length) = u32::try_from(value.len()) else { return };
         self.names |= name.bit();
         let [a, b, c, d] = length.to_le_bytes();
-        let place = if name.bit() & CONTEXT_NAMES == 0 { &mut self.bytes } else { &mut self.context };
+        let place = if name.bit() & CHANGING_NAMES == 0 { &mut self.bytes } else { &mut self.changing };
         place.extend_from_slice(&[name as u8, a, b, c, d]);
         place.extend_from_slice(value);
     }
 
+    /// There was a field that was named before the connection was seen.
+    pub const fn note_unknown(&mut self) {
+        self.is_incomplete = true;
+    }
+
+    fn with_line(&self, method: &[u8], target: &[u8]) -> Self {
+        let (method_end, target_end) = (method.len(), method.len() + target.len());
+        let fields = &self.bytes[self.target_end..];
+        let standing_end = target_end + (self.standing_end - self.target_end);
+        let bytes = [method, target, fields].concat();
+        Self { bytes, method_end, target_end, standing_end, changing: Vec::new(), ..*self }
+    }
+
     fn finish(&mut self) {
         self.standing_end = self.bytes.len();
-        if !self.context.is_empty() {
-            self.bytes.append(&mut self.context);
+        if !self.changing.is_empty() {
+            self.bytes.append(&mut self.changing);
         }
     }
 
     fn values(&self, wanted: Header) -> impl Iterator<Item = &[u8]> {
-        let start = if wanted.bit() & CONTEXT_NAMES == 0 { self.target_end } else { self.standing_end };
+        let start = if wanted.bit() & CHANGING_NAMES == 0 { self.target_end } else { self.standing_end };
         let is_there = self.names & wanted.bit() != 0;
         let mut rest = if is_there { &self.bytes[start..] } else { &[] };
         core::iter::from_fn(move || {
@@ -228,7 +287,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_trace_context_stands_apart_and_every_value_is_found() {
+    fn what_changes_stands_apart_and_every_value_is_found() {
         let headers: [(Header, &[u8]); 5] = [
             (Header::Host, b"a"),
             (Header::Traceparent, b"x"),
@@ -249,6 +308,11 @@ mod tests {
         assert_eq!(request.standing_fields(), untraced.standing_fields());
         let fewer = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &others[..2]);
         assert_ne!(request.standing_fields(), fewer.standing_fields());
+
+        let in_time = [&others[..], &[(Header::GrpcTimeout, b"1S")]].concat();
+        let in_time = HttpRequest::new(HttpVersion::Http2, b"POST", b"/d", &in_time);
+        assert_eq!(in_time.header(Header::GrpcTimeout), Some(&b"1S"[..]));
+        assert!(!in_time.has_context() && in_time.standing_fields() == request.standing_fields());
     }
 
     #[test]

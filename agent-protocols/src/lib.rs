@@ -14,11 +14,15 @@ extern crate std;
 
 pub mod http;
 pub mod http1;
+pub mod http2;
 mod message;
 mod piece;
 mod registry;
+mod rpc;
 pub mod tls;
 
-pub use message::{BodyEnd, Broken, Message, Part, Problem, Request, Response};
+pub use message::{
+    BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc, Whole, WholeMessage,
+};
 pub use piece::{Direction, End, StreamPiece};
-pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise};
+pub use registry::{Parser, Protocol, RECOGNITION_BYTES, Recognition, recognise, recognise_inside};

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What a parser gives: parts of requests and responses, in the order in which they were understood.
 
+use alloc::boxed::Box;
+
 use crate::http::{HttpRequest, HttpResponse};
 
 /// A part of a request or a response. A request's head comes first. The exchange is over when both its `RequestEnd` and
@@ -27,8 +29,43 @@ pub enum Part {
     /// The final response; informational ones before it are not messages.
     ResponseHead(Response),
     ResponseEnd(BodyEnd),
+    /// What the framing inside the bodies of a gRPC call and its trailers said. Comes right before the last part.
+    /// Boxed, so that no other message carries its size.
+    Rpc(Box<Rpc>),
     /// The exchange is over without (the rest of) its response. Marked with the piece in which that was noticed.
     Broken(Broken),
+}
+
+/// What a gRPC call says beside heads and bodies.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Rpc {
+    /// Absent where bytes were lost that hid the beginning of a message.
+    pub requests: Option<Messages>,
+    pub responses: Option<Messages>,
+    /// `grpc-status`, from wherever it came.
+    pub status: Option<u32>,
+}
+
+/// The messages of one side of a call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Messages {
+    pub count: u64,
+    /// As sent (they can be compressed), without what frames them.
+    pub bytes: u64,
+}
+
+/// A message that one piece holds, from its first byte to its last.
+#[derive(Clone, Debug, PartialEq)]
+pub struct WholeMessage {
+    /// As of a [`Message`].
+    pub stream: u64,
+    pub whole: Whole,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Whole {
+    Request(Request, BodyEnd),
+    Response(Response, BodyEnd),
 }
 
 /// Why an exchange ended before its response did.
@@ -43,11 +80,107 @@ pub enum Broken {
     BytesLost,
     /// What came was no response.
     NotUnderstood,
+    /// Either side gave up this stream of several.
+    StreamReset(ErrorCode),
+    /// The connection is being closed, and its other end has said that it will not process this request.
+    GoAway,
+}
+
+/// Why a stream was reset (RFC 9113 section 7).
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum ErrorCode {
+    NoError,
+    ProtocolError,
+    InternalError,
+    FlowControlError,
+    SettingsTimeout,
+    StreamClosed,
+    FrameSizeError,
+    RefusedStream,
+    Cancel,
+    CompressionError,
+    ConnectError,
+    EnhanceYourCalm,
+    InadequateSecurity,
+    Http11Required,
+    /// It is in no registry, or its bytes were lost.
+    Unknown,
+}
+
+impl ErrorCode {
+    /// By their numbers.
+    pub const ALL: [Self; 15] = [
+        Self::NoError,
+        Self::ProtocolError,
+        Self::InternalError,
+        Self::FlowControlError,
+        Self::SettingsTimeout,
+        Self::StreamClosed,
+        Self::FrameSizeError,
+        Self::RefusedStream,
+        Self::Cancel,
+        Self::CompressionError,
+        Self::ConnectError,
+        Self::EnhanceYourCalm,
+        Self::InadequateSecurity,
+        Self::Http11Required,
+        Self::Unknown,
+    ];
+
+    #[must_use]
+    pub fn from_number(number: u32) -> Self {
+        Self::ALL.get(number as usize).copied().unwrap_or(Self::Unknown)
+    }
+
+    /// As the RFC calls it.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::NoError => "NO_ERROR",
+            Self::ProtocolError => "PROTOCOL_ERROR",
+            Self::InternalError => "INTERNAL_ERROR",
+            Self::FlowControlError => "FLOW_CONTROL_ERROR",
+            Self::SettingsTimeout => "SETTINGS_TIMEOUT",
+            Self::StreamClosed => "STREAM_CLOSED",
+            Self::FrameSizeError => "FRAME_SIZE_ERROR",
+            Self::RefusedStream => "REFUSED_STREAM",
+            Self::Cancel => "CANCEL",
+            Self::CompressionError => "COMPRESSION_ERROR",
+            Self::ConnectError => "CONNECT_ERROR",
+            Self::EnhanceYourCalm => "ENHANCE_YOUR_CALM",
+            Self::InadequateSecurity => "INADEQUATE_SECURITY",
+            Self::Http11Required => "HTTP_1_1_REQUIRED",
+            Self::Unknown => "UNKNOWN_ERROR_CODE",
+        }
+    }
 }
 
 impl Broken {
-    pub const ALL: [Self; 5] =
-        [Self::ConnectionClosed, Self::ConnectionReset, Self::Abandoned, Self::BytesLost, Self::NotUnderstood];
+    pub const ALL: [Self; 6 + ErrorCode::ALL.len()] = {
+        let mut all = [Self::GoAway; 6 + ErrorCode::ALL.len()];
+        (all[0], all[1], all[2]) = (Self::ConnectionClosed, Self::ConnectionReset, Self::Abandoned);
+        (all[3], all[4]) = (Self::BytesLost, Self::NotUnderstood);
+        let mut code = 0;
+        while code < ErrorCode::ALL.len() {
+            all[6 + code] = Self::StreamReset(ErrorCode::ALL[code]);
+            code += 1;
+        }
+        all
+    };
+
+    /// Its place in [`Self::ALL`].
+    #[must_use]
+    pub const fn index(self) -> usize {
+        match self {
+            Self::ConnectionClosed => 0,
+            Self::ConnectionReset => 1,
+            Self::Abandoned => 2,
+            Self::BytesLost => 3,
+            Self::NotUnderstood => 4,
+            Self::GoAway => 5,
+            Self::StreamReset(code) => 6 + code as usize,
+        }
+    }
 
     /// The `reason` label, and the value of `error.type` where there is no better one.
     #[must_use]
@@ -58,6 +191,8 @@ impl Broken {
             Self::Abandoned => "abandoned",
             Self::BytesLost => "bytes_lost",
             Self::NotUnderstood => "not_understood",
+            Self::GoAway => "goaway",
+            Self::StreamReset(code) => code.name(),
         }
     }
 }
@@ -93,6 +228,10 @@ pub enum Problem {
     HeadTooLarge,
     /// A head whose first line is that of a message and whose other lines do not follow the grammar.
     MalformedHead,
+    /// A frame that nobody may send; what follows is searched for the next one.
+    MalformedFrame,
+    /// Bytes were lost that hid where a frame began: whatever streams it was for.
+    FramesLost,
     /// A head that had begun when its direction ended, or when bytes were lost.
     HeadCutShort,
     /// A body length that is no number, or several that differ: the body's end is unknown.
@@ -106,10 +245,12 @@ pub enum Problem {
 }
 
 impl Problem {
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 10] = [
         Self::NotAMessage,
         Self::HeadTooLarge,
         Self::MalformedHead,
+        Self::MalformedFrame,
+        Self::FramesLost,
         Self::HeadCutShort,
         Self::InvalidLength,
         Self::MalformedChunk,
@@ -124,6 +265,8 @@ impl Problem {
             Self::NotAMessage => "not_a_message",
             Self::HeadTooLarge => "head_too_large",
             Self::MalformedHead => "malformed_head",
+            Self::MalformedFrame => "malformed_frame",
+            Self::FramesLost => "frames_lost",
             Self::HeadCutShort => "head_cut_short",
             Self::InvalidLength => "invalid_length",
             Self::MalformedChunk => "malformed_chunk",

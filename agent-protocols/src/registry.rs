@@ -6,14 +6,15 @@
 //! and one line here.
 
 use crate::{
-    http1,
-    message::{Message, Problem},
+    http1, http2,
+    message::{Message, Problem, WholeMessage},
     piece::{Direction, StreamPiece},
 };
 
 protocols! {
     // In the order in which they are asked.
     Http1 = http1,
+    Http2 = http2,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +46,33 @@ pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
         }
     }
     recognition
+}
+
+impl Protocol {
+    /// Many exchanges are under way at once on one connection, so that its turns say nothing of their number.
+    #[must_use]
+    pub const fn is_multiplexed(self) -> bool {
+        matches!(self, Self::Http2)
+    }
+}
+
+/// Whose is this piece, which lies anywhere in a connection that was joined? Only protocols are asked that can be joined
+/// at any place; the others begin at a turn. `NeedMore` says that it is likely one of theirs: ask again with the next.
+#[must_use]
+pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
+    http2::recognise_inside(direction, piece)
+}
+
+impl<M: Copy> Parser<M> {
+    /// A connection can be handed over to another protocol (RFC 7540 section 3.2): what follows goes to its parser.
+    fn hand_over(&mut self) {
+        if let Self::Http1(http1) = self
+            && http1.is_finished()
+            && let Some(upgrade) = http1.take_upgrade()
+        {
+            *self = Self::Http2(http2::Parser::upgraded(upgrade));
+        }
+    }
 }
 
 /// Makes the enums of a list of protocols, and hands each call on to the protocol's own.
@@ -102,6 +130,15 @@ macro_rules! protocols {
                 match self {
                     $(Self::$name(parser) => parser.handle(direction, piece, mark),)+
                 }
+                self.hand_over();
+            }
+
+            /// Takes the first piece of a half-turn, in place of its `Turn` and its `Bytes`, where it is a whole message
+            /// and nothing else is under way. Else nothing has happened, and `handle` has the word.
+            pub fn handle_whole(&mut self, direction: Direction, bytes: &[u8]) -> Option<WholeMessage> {
+                match self {
+                    $(Self::$name(parser) => parser.handle_whole(direction, bytes),)+
+                }
             }
 
             pub fn poll_message(&mut self) -> Option<Message<M>> {
@@ -121,6 +158,13 @@ macro_rules! protocols {
             pub fn is_finished(&self) -> bool {
                 match self {
                     $(Self::$name(parser) => parser.is_finished(),)+
+                }
+            }
+
+            /// Nothing has come for a while: forgets what would only make the next message cheaper.
+            pub fn rest(&mut self) {
+                match self {
+                    $(Self::$name(parser) => parser.rest(),)+
                 }
             }
 

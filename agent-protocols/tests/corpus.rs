@@ -33,3 +33,13 @@ fn http1() {
 fn recognition() {
     run("recognise", entry::recognition);
 }
+
+#[test]
+fn http2() {
+    run("http2", entry::http2);
+}
+
+#[test]
+fn hpack() {
+    run("hpack", entry::hpack);
+}

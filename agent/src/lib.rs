@@ -14,6 +14,7 @@ pub mod enrich;
 pub mod exchanges;
 pub mod export;
 pub mod ledger;
+mod memory;
 pub mod moment;
 pub mod pipeline;
 pub mod policy;

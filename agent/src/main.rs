@@ -15,6 +15,8 @@ use onlooker::{
 };
 
 mod allocator;
+#[cfg(all(target_arch = "x86_64", any(test, target_env = "musl")))]
+mod copying;
 
 #[global_allocator]
 static ALLOCATOR: allocator::Allocator = allocator::Allocator;

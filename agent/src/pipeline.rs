@@ -5,17 +5,18 @@
 //! Does not: read the ring, judge processes or wait. Single-threaded: no stage has a lock.
 
 use agent_common::records::{ProcessChange, ProcessRecord};
+use agent_protocols::WholeMessage;
 
 use crate::{
     capture::KernelEvent,
-    connections::{Connections, Limits, Uninteresting},
+    connections::{Advice, Connections, Heard, Limits, Listener, Side},
     enrich::Enrich,
     exchanges::Exchanges,
     export::Outputs,
     ledger::{Counter, Family, Ledger},
-    moment::{KernelTime, WallClock},
+    moment::{KernelTime, Moment, WallClock},
     policy::Policy,
-    spans::Spans,
+    spans::{Span, Spans},
     targets::Names,
 };
 
@@ -24,12 +25,9 @@ pub struct Pipeline {
     connections: Connections,
     exchanges: Exchanges,
     spans: Spans,
-    enrich: Enrich,
-    policy: Policy,
-    outputs: Outputs,
+    exit: Exit,
     records: Counter,
     unfinished: Counter,
-    spans_seen: u64,
 }
 
 impl Pipeline {
@@ -39,29 +37,26 @@ impl Pipeline {
             connections: Connections::new(ledger, Limits::default()),
             exchanges: Exchanges::new(ledger),
             spans: Spans::new(ledger, clock),
-            enrich,
-            policy,
-            outputs,
+            exit: Exit { enrich, policy, outputs, spans: 0 },
             records: ledger.counter(Family::KernelRecords, &[]),
             unfinished: ledger.counter(Family::ExchangesIncomplete, &[("reason", "watching_stopped")]),
-            spans_seen: 0,
         }
     }
 
     /// A record of the kernel, in the ring's order.
     pub fn handle_event(&mut self, event: &KernelEvent<'_>) {
         self.records.increment();
-        self.connections.handle_event(event);
+        let Self { connections, exchanges, spans, .. } = self;
+        connections.handle_event(event, &mut Pairing { exchanges, spans });
         if let KernelEvent::Process(record) = event {
             self.handle_process(record);
         }
-        self.drain();
     }
 
     fn handle_process(&mut self, record: &ProcessRecord) {
         if record.change == ProcessChange::Exited as u32 {
             self.spans.handle_process_replaced(record.tgid);
-            self.enrich.handle_process_exited(record.tgid, KernelTime(record.time_ns));
+            self.exit.enrich.handle_process_exited(record.tgid, KernelTime(record.time_ns));
         } else if record.change == ProcessChange::Executed as u32 {
             self.spans.handle_process_replaced(record.tgid);
         }
@@ -69,25 +64,24 @@ impl Pipeline {
 
     /// A process is watched from now on: its facts are read while it is there.
     pub fn handle_process_seen(&mut self, tgid: u32, names: &Names) {
-        self.enrich.handle_process_named(tgid, names.service.as_deref(), names.namespace.as_deref());
+        self.exit.enrich.handle_process_named(tgid, names.service.as_deref(), names.namespace.as_deref());
     }
 
     /// The kernel's clock has come this far, and every record from before has been handled.
     pub fn handle_time(&mut self, now: KernelTime) {
-        self.connections.handle_time(now);
-        self.drain_messages();
-        self.spans.handle_time(now);
-        self.drain();
+        let Self { connections, exchanges, spans, exit, .. } = self;
+        connections.handle_time(now, &mut Pairing { exchanges, spans });
+        spans.handle_time(now, &mut |span| exit.handle_span(span));
     }
 
-    /// A connection that the kernel need not copy from any more.
-    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
-        self.connections.poll_uninteresting()
+    /// What the kernel may do differently.
+    pub fn poll_advice(&mut self) -> Option<Advice> {
+        self.connections.poll_advice()
     }
 
     /// Tells a person something between the waterfalls.
     pub fn tell(&self, text: String) {
-        if let Some(stdout) = &self.outputs.stdout {
+        if let Some(stdout) = &self.exit.outputs.stdout {
             stdout.handle_text(text);
         }
     }
@@ -101,39 +95,52 @@ impl Pipeline {
     /// Spans built so far.
     #[must_use]
     pub const fn spans_seen(&self) -> u64 {
-        self.spans_seen
+        self.exit.spans
     }
 
     /// Nothing more will come: what can be decided is, and the outputs are handed back to be flushed. Requests that are
     /// open still are counted and no spans: nothing is known of their end.
     #[must_use]
     pub fn finish(mut self, now: KernelTime) -> Outputs {
-        self.connections.finish();
-        self.drain_messages();
-        self.unfinished.add(self.exchanges.open() as u64);
-        self.spans.handle_time(now);
-        self.spans.finish();
-        self.drain();
-        self.outputs
+        let Self { connections, exchanges, spans, exit, unfinished, .. } = &mut self;
+        connections.finish(&mut Pairing { exchanges, spans });
+        unfinished.add(exchanges.open() as u64);
+        spans.handle_time(now, &mut |span| exit.handle_span(span));
+        spans.finish(&mut |span| exit.handle_span(span));
+        self.exit.outputs
+    }
+}
+
+/// The stages `pair` and `trace`, as what listens to conversations.
+struct Pairing<'a> {
+    exchanges: &'a mut Exchanges,
+    spans: &'a mut Spans,
+}
+
+impl Listener for Pairing<'_> {
+    fn handle_heard(&mut self, heard: Heard) {
+        self.exchanges.handle_heard(heard, &mut |event| self.spans.handle_event(event));
     }
 
-    fn drain_messages(&mut self) {
-        while let Some(heard) = self.connections.poll_heard() {
-            self.exchanges.handle_heard(heard);
-            while let Some(event) = self.exchanges.poll_event() {
-                self.spans.handle_event(event);
-            }
-        }
+    fn handle_whole(&mut self, on: Side, message: WholeMessage, first: Moment, bytes: u32) {
+        self.exchanges.handle_whole(on, message, first, bytes, &mut |event| self.spans.handle_event(event));
     }
+}
 
-    fn drain(&mut self) {
-        self.drain_messages();
-        while let Some(span) = self.spans.poll_span() {
-            self.spans_seen += 1;
-            let resource = self.enrich.resource(span.tgid);
-            if let Some(released) = self.policy.release(span, resource) {
-                self.outputs.handle_span(released);
-            }
+/// The stages behind `trace`: what a span passes on its way out.
+struct Exit {
+    enrich: Enrich,
+    policy: Policy,
+    outputs: Outputs,
+    spans: u64,
+}
+
+impl Exit {
+    fn handle_span(&mut self, span: &mut Span) {
+        self.spans += 1;
+        let resource = self.enrich.resource(span.tgid);
+        if let Some(released) = self.policy.release(span, resource) {
+            self.outputs.handle_span(released);
         }
     }
 }

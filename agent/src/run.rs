@@ -21,11 +21,12 @@ use crate::{
         Capture, CaptureError, CaptureOptions, Control, Frame, KernelEvent, Nap, Recorder, RecordingError, Refusal,
     },
     config::{Config, Print},
-    connections::Uninteresting,
+    connections::{Advice, Copying},
     doctor,
     enrich::{Enrich, FactSource as _, LiveFacts},
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
+    memory,
     moment::{ClockSource as _, SystemClocks, WallClock},
     pipeline::Pipeline,
     policy::Policy,
@@ -51,6 +52,10 @@ const EMPTY_NAPS: u32 = 20;
 /// The longest sleep, after which timers and signals are looked at. Longer: a signal waits. Shorter: wake-ups while
 /// nothing happens.
 const SLEEP: Duration = Duration::from_millis(250);
+
+/// Empty naps after which the memory of busier times is given back: ten seconds. More: it is held for longer. Fewer: a
+/// machine that is busy now and then gets the same memory from the system again and again.
+const QUIET_NAPS: u32 = EMPTY_NAPS + (10_000 / SLEEP.as_millis()) as u32;
 
 /// How often counters that the kernel keeps are fetched.
 const KERNEL_COUNTERS: Duration = Duration::from_millis(500);
@@ -115,7 +120,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
     let probing = if config.reads_tls { Some(Probing::start().map_err(RunError::Thread)?) } else { None };
-    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), recorder, probing };
+    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), latest: None, recorder, probing };
     watcher.begin(&capture)?;
     if let Some(probing) = &mut watcher.probing {
         probing.settle(&mut capture, &ledger);
@@ -124,6 +129,9 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let backend = capture.backend().name();
     info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
 
+    // To start takes more than to watch: the kernel's types, and the programs.
+    memory::give_back();
+    memory::keep();
     let mut rounds =
         Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
@@ -141,6 +149,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
 struct Watcher {
     pipeline: Pipeline,
     targets: Targets,
+    /// The process of the last record, which is watched still.
+    latest: Option<u32>,
     recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
     /// Absent where TLS is not read.
     probing: Option<Probing>,
@@ -163,6 +173,7 @@ impl Watcher {
     fn handle(&mut self, bytes: &[u8], event: KernelEvent<'_>, control: &Control) {
         let process = match &event {
             KernelEvent::Process(record) => {
+                self.latest = None;
                 if let Some(verdict) = self.targets.handle_process(record) {
                     self.apply(verdict, control);
                 }
@@ -178,9 +189,14 @@ impl Watcher {
             KernelEvent::Data(record, _) => Some(record.tgid),
             KernelEvent::Closed(_) => None,
         };
-        // Captured while the process had not been judged.
-        if process.is_some_and(|tgid| self.targets.is_refused(tgid)) {
-            return;
+        if process != self.latest
+            && let Some(tgid) = process
+        {
+            // Captured while the process had not been judged.
+            if self.targets.is_refused(tgid) {
+                return;
+            }
+            self.latest = process;
         }
         self.record(Frame::Record(bytes));
         self.pipeline.handle_event(&event);
@@ -269,8 +285,11 @@ impl Rounds<'_> {
             if let Some(probing) = &mut watcher.probing {
                 probing.advance(&mut self.capture, self.ledger);
             }
-            while let Some(Uninteresting { connection, socket }) = watcher.pipeline.poll_uninteresting() {
-                self.capture.leave_alone(socket, connection);
+            while let Some(Advice { connection, socket, copying }) = watcher.pipeline.poll_advice() {
+                match copying {
+                    Copying::Nothing => self.capture.leave_alone(socket, connection),
+                    Copying::Framed => self.capture.treat_as_framed(socket, connection),
+                }
             }
             self.health.beat();
             if counted.elapsed() >= KERNEL_COUNTERS {
@@ -290,6 +309,9 @@ impl Rounds<'_> {
                 continue;
             }
             empty_naps = if count == 0 { empty_naps + 1 } else { 0 };
+            if empty_naps == QUIET_NAPS {
+                memory::give_back();
+            }
             self.capture.wait(if empty_naps < EMPTY_NAPS { Nap::Timed(NAP) } else { Nap::UntilRecord(SLEEP) })?;
         }
         // What is in the ring when the signal comes has happened.

@@ -11,6 +11,7 @@ use tempfile::TempDir;
 
 mod authority;
 mod exact_counts;
+mod http2;
 mod outage;
 mod tls;
 

@@ -28,7 +28,8 @@ pub use spans::Span;
 /// on a machine that is busy.
 pub const PATIENCE: Duration = Duration::from_secs(20 * SLOWNESS as u64);
 
-/// How many times longer than here something may take: an emulated processor is ten to thirty times slower.
+/// How many times longer than here something may take: a guest's clock counts an instruction as a nanosecond, where a
+/// processor does several.
 pub const SLOWNESS: u32 = if cfg!(feature = "vm") { 10 } else { 1 };
 
 /// Between two looks at something that tells nobody when it changes, such as another process's port.

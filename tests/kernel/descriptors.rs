@@ -21,9 +21,10 @@ use crate::{
 /// The same two numbers for thousands of connections, each a few microseconds long.
 #[test]
 fn reused_within_microseconds() -> Result<()> {
+    const CONNECTIONS: usize = 2000;
     let stage = Stage::watch_self("/descriptors/reuse/")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let paths: Vec<String> = (0..2000).map(|number| stage.path(number)).collect();
+    let paths: Vec<String> = (0..CONNECTIONS).map(|number| stage.path(number)).collect();
     for path in &paths {
         let [client, server] = connect(&listener)?;
         exchange(&client, &server, path)?;

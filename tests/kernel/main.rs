@@ -16,6 +16,7 @@ use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, Span};
 mod calls;
 mod connections;
 mod descriptors;
+mod detours;
 mod garbage;
 mod lifecycle;
 mod losses;
@@ -24,6 +25,7 @@ mod oddities;
 mod processes;
 mod programs;
 mod sockets;
+mod sockmap;
 mod watching;
 
 /// The program that tests start where another process is needed.
@@ -57,8 +59,12 @@ impl Stage {
     }
 
     fn watch(prefix: &'static str, arguments: &[&str]) -> Result<Self> {
+        Self::start(prefix, arguments, &[])
+    }
+
+    fn start(prefix: &'static str, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let quiet = Some(LOAD.read().unwrap_or_else(PoisonError::into_inner));
-        Ok(Self { onlooker: Onlooker::start(arguments, &[])?, prefix, _quiet: quiet })
+        Ok(Self { onlooker: Onlooker::start(arguments, environment)?, prefix, _quiet: quiet })
     }
 
     /// One more Onlooker, which watches the same.

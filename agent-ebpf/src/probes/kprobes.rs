@@ -1,76 +1,35 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-//! The `kprobe` backend: the same functions through probes at their entry and return.
+//! The `kprobe` backend: the same functions through probes at their entry, which has their arguments, and what tells of
+//! their end. The entry's are kept by thread, in `calls`.
 //!
-//! A return probe no longer has the arguments, so the entry keeps them by thread. And the kernel keeps room for a few
-//! calls under way only (`max(10, 2 × processors)`): a receive, in which threads wait for as long as they like, has no
-//! return probe but one where TCP settles what was read, in `tcp_cleanup_rbuf`.
-//! Not seen: what more threads than that send at once while they block, or receive so on unix sockets; and what a
-//! sockmap redirects into a socket or kTLS has decrypted, which TCP does not settle.
+//! From Linux 6.3 on two tracepoints tell how every send and receive has ended. Before, return probes do, of which the
+//! kernel keeps room for a few calls under way only (`max(10, 2 × processors)`): a receive, in which threads wait for as
+//! long as they like, has none but one where TCP settles what was read, in `tcp_cleanup_rbuf`.
+//! Not seen before Linux 6.3: what more threads than that send at once while they block, or receive so on unix sockets;
+//! and what a sockmap redirects into a socket or kTLS has decrypted, which TCP does not settle. After it: TCP under SMC.
 
-use agent_common::limits::CALLS;
 use aya_ebpf::{
-    bindings::BPF_F_NO_PREALLOC,
-    macros::{kprobe, kretprobe, map},
-    maps::HashMap,
-    programs::{ProbeContext, RetProbeContext},
+    macros::{kprobe, kretprobe, raw_tracepoint},
+    programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
 
 use super::socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY};
 use crate::{
-    emit::count,
-    entries::{self, Duration},
+    calls::{self, Call, NOTHING, PEEK, RECEIVE, SEND},
+    entries,
     fields::field,
-    processes::{self, Thread},
+    processes::{Thread, watched},
     socket::Socket,
 };
 
-/// What a thread is doing, or did last.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Call {
-    kind: u32,
-    /// Bytes of a receive that have been reported.
-    reported: u32,
-    socket: u64,
-    sk: u64,
-    /// The `struct msghdr`; 0 where bytes are pages of the kernel, or thrown away.
-    message: u64,
-    /// Bytes asked for.
-    asked: u64,
-    time_ns: u64,
-}
-
-const NOTHING: u32 = 0;
-const SEND: u32 = 1;
-const RECEIVE: u32 = 2;
-/// What it reads is not taken from the stream.
-const PEEK: u32 = 3;
-
-/// By thread id; removed with the thread.
-#[map]
-static CALL_BY_THREAD: HashMap<u32, Call> = HashMap::with_max_entries(CALLS, BPF_F_NO_PREALLOC);
-
-/// Drops what is kept of a thread that exits.
-#[inline(always)]
-pub fn forget(tid: u32) {
-    let _ = CALL_BY_THREAD.remove(&tid);
-}
-
-#[inline(always)]
-fn watched() -> Option<Thread> {
-    let thread = processes::current();
-    processes::is_captured(processes::watch(thread.tgid)).then_some(thread)
-}
-
 #[inline(always)]
 fn begin(thread: Thread, kind: u32, socket: u64, message: u64, asked: u64) -> Option<()> {
-    let sk = field!(u64, socket, socket_sk)?;
-    let call = Call { kind, reported: 0, socket, sk, message, asked, time_ns: entries::now() };
-    if let Some(known) = CALL_BY_THREAD.get_ptr_mut(&thread.tid) {
-        // SAFETY: a map value, and the thread's own.
-        unsafe { *known = call }
-    } else if CALL_BY_THREAD.insert(&thread.tid, &call, 0).is_err() {
-        count(agent_common::losses::Loss::CallTableFull, 1);
+    let call = calls::begin(thread.tid)?;
+    // SAFETY: a map value, and the thread's own.
+    let call = unsafe { &mut *call };
+    (call.kind, call.reported, call.socket, call.message, call.asked) = (kind, 0, socket, message, asked);
+    if kind == SEND {
+        call.time_ns = entries::now();
     }
     Some(())
 }
@@ -133,11 +92,58 @@ fn splice_began(context: &ProbeContext) -> Option<()> {
     begin(watched()?, RECEIVE, context.arg(0)?, 0, context.arg(3)?)
 }
 
-/// `unix_stream_recvmsg` and `unix_stream_splice_read`
+/// `unix_stream_recvmsg`, `unix_stream_splice_read`; from Linux 6.3 on `tcp_splice_read`
 #[kretprobe]
-pub fn unix_receive_return_probe(context: RetProbeContext) -> u32 {
+pub fn receive_return_probe(context: RetProbeContext) -> u32 {
     let _ = ended(context.ret::<i32>(), RECEIVE);
     0
+}
+
+/// `TP_PROTO(struct sock *sk, int ret, int flags)`, for every family of sockets
+#[raw_tracepoint(tracepoint = "sock_send_length")]
+pub fn sent_length(context: RawTracePointContext) -> i32 {
+    let _ = told(&context, SEND);
+    0
+}
+
+/// `TP_PROTO(struct sock *sk, int ret, int flags)`, for every family of sockets
+#[raw_tracepoint(tracepoint = "sock_recv_length")]
+pub fn received_length(context: RawTracePointContext) -> i32 {
+    let _ = told(&context, RECEIVE);
+    0
+}
+
+#[inline(always)]
+fn told(context: &RawTracePointContext, kind: u32) -> Option<()> {
+    let thread = watched()?;
+    let Call { socket, message, asked, time_ns, .. } = end(thread, kind)?;
+    let (sk, result, sent) = (context.arg::<u64>(0), context.arg::<i32>(1), kind == SEND);
+    if !sent && result == 0 && asked == 0 {
+        return None;
+    }
+    socket_functions::handle::<false>(Socket { socket, sk }, thread, Returned { message, result, sent }, || time_ns)
+}
+
+#[inline(always)]
+fn ended(result: i32, kind: u32) -> Option<()> {
+    let thread = watched()?;
+    let Call { socket, message, asked, time_ns, .. } = end(thread, kind)?;
+    let sent = kind == SEND;
+    if !sent && result == 0 && asked == 0 {
+        return None;
+    }
+    report(socket, Returned { message, result, sent }, time_ns)
+}
+
+/// What the thread had begun, if it was that. Another that ends without an entry that was seen finds nothing then.
+#[inline(always)]
+fn end(thread: Thread, kind: u32) -> Option<Call> {
+    let call = calls::find(thread.tid)?;
+    // SAFETY: a map value, and the thread's own.
+    let (begun, known) = unsafe { ((*call).kind, *call) };
+    // SAFETY: as above.
+    unsafe { (*call).kind = NOTHING }
+    (begun == kind).then_some(known)
 }
 
 /// `void tcp_cleanup_rbuf(struct sock *sk, int copied)`: `copied` is what the call will return if it ends here, and so far
@@ -152,10 +158,10 @@ pub fn receive_settled_probe(context: ProbeContext) -> u32 {
 fn settled(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     let (sk, copied) = (context.arg::<u64>(0)?, context.arg::<i32>(1)?);
-    let call = CALL_BY_THREAD.get_ptr_mut(&thread.tid)?;
+    let call = calls::find(thread.tid)?;
     // SAFETY: a map value, and the thread's own.
-    let Call { kind, reported, socket, sk: called, message, asked, .. } = unsafe { *call };
-    if kind != RECEIVE || called != sk || (copied == 0 && asked == 0) {
+    let Call { kind, reported, socket, message, asked, .. } = unsafe { *call };
+    if kind != RECEIVE || (copied == 0 && asked == 0) || field!(u64, socket, socket_sk)? != sk {
         return None;
     }
     let result = if copied > 0 { copied - reported as i32 } else { copied };
@@ -166,32 +172,14 @@ fn settled(context: &ProbeContext) -> Option<()> {
         // SAFETY: as above.
         unsafe { (*call).reported = copied as u32 }
     }
-    let took = Duration { time_ns: entries::now(), duration_ns: 0 };
-    report(socket, Returned { message, result, sent: false }, took)
+    report(socket, Returned { message, result, sent: false }, 0)
 }
 
 #[inline(always)]
-fn ended(result: i32, kind: u32) -> Option<()> {
-    let thread = watched()?;
-    let call = CALL_BY_THREAD.get_ptr_mut(&thread.tid)?;
-    // SAFETY: a map value, and the thread's own.
-    let Call { kind: begun, socket, message, asked, time_ns, .. } = unsafe { *call };
-    // SAFETY: as above. A return whose entry was not seen finds nothing then.
-    unsafe { (*call).kind = NOTHING }
-    let sent = kind == SEND;
-    if begun != kind || (!sent && result == 0 && asked == 0) {
-        return None;
-    }
-    let now = entries::now();
-    let took = if sent { entries::since(time_ns, now) } else { Duration { time_ns: now, duration_ns: 0 } };
-    report(socket, Returned { message, result, sent }, took)
-}
-
-#[inline(always)]
-fn report(socket: u64, returned: Returned, took: Duration) -> Option<()> {
+fn report(socket: u64, returned: Returned, began_ns: u64) -> Option<()> {
     let Returned { message, result, sent } = returned;
     let moved = u64::from(result as u32) | if sent { SENT_BIT } else { 0 };
-    report_packed_probe(socket, message, moved, took.time_ns, u64::from(took.duration_ns));
+    report_packed_probe(socket, message, moved, began_ns);
     Some(())
 }
 
@@ -200,11 +188,11 @@ const SENT_BIT: u64 = 1 << 32;
 /// A function of its own with plain numbers as arguments: the verifier walks it once, and not once for each way here.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn report_packed_probe(socket: u64, message: u64, moved: u64, time_ns: u64, duration_ns: u64) -> u64 {
+extern "C" fn report_packed_probe(socket: u64, message: u64, moved: u64, began_ns: u64) -> u64 {
     let Some(sk) = field!(u64, socket, socket_sk) else { return 0 };
     let returned = Returned { message, result: moved as i32, sent: moved & SENT_BIT != 0 };
-    let took = || Duration { time_ns, duration_ns: duration_ns as u32 };
-    let _ = socket_functions::handle::<false>(Socket { socket, sk }, processes::current(), returned, took);
+    let _ =
+        socket_functions::handle::<false>(Socket { socket, sk }, crate::processes::current(), returned, || began_ns);
     0
 }
 

@@ -8,8 +8,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use super::kprobes;
-use crate::{emit::emit, fields::field, processes, tls};
+use crate::{calls, emit::emit, fields::field, processes, tls};
 
 /// Not zero where the daemon has to see a program before it can say whether it is watched: what it does until then is
 /// captured. Zero where only a listen on a port can select.
@@ -50,7 +49,7 @@ pub fn process_exec(_context: RawTracePointContext) -> i32 {
 pub fn process_exit(context: RawTracePointContext) -> i32 {
     // SAFETY: a static; volatile, because the daemon replaces it at load.
     if unsafe { (&raw const KEEPS_CALLS).read_volatile() } != 0 {
-        kprobes::forget(processes::current().tid);
+        calls::forget(processes::current().tid);
     }
     tls::thread_gone(processes::current());
     let _ = exited(context.arg::<u64>(0));

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! What a send, a receive and the end of a socket mean, for the kernel functions behind all calls: io_uring, sendfile and
-//! splice included. The hooks themselves are in `functions` (by type) and `kprobes`.
+//! splice included. The hooks themselves are in `typed` and `kprobes`.
 //!
 //! The functions are those in a socket's own operations: above what sockmap and kTLS replace, so that each byte is
 //! seen once, and in clear.
@@ -9,11 +9,11 @@ use agent_common::records::{CLOSED_FINISHED, CLOSED_RESET, CONNECTION_UNIX};
 
 use crate::{
     connection,
-    entries::{Duration, now},
+    entries::now,
     iterator,
     processes::Thread,
     socket::Socket,
-    transfer::{self, Details, Payload, Transfer},
+    transfer::{self, Payload, Transfer},
 };
 
 /// `MSG_OOB`, `MSG_PEEK` and `MSG_ERRQUEUE`: what they give is not the next of the stream.
@@ -36,7 +36,7 @@ pub fn handle<const TYPED: bool>(
     found: Socket,
     thread: Thread,
     returned: Returned,
-    took: impl FnOnce() -> Duration,
+    began_ns: impl FnOnce() -> u64,
 ) -> Option<()> {
     let Returned { message, result, sent } = returned;
     if result < 0 {
@@ -46,10 +46,13 @@ pub fn handle<const TYPED: bool>(
         return if sent { None } else { transfer::report_received_end(found.sk, thread, now()) };
     }
     let bytes = result as u32;
-    transfer::report::<TYPED>(found, &Transfer { thread, sent, bytes, later: 0 }, || {
-        let payload = if message == 0 { Payload::Unread } else { iterator::moved::<TYPED>(message, bytes) };
-        Some(Details { took: took(), payload })
-    })
+    transfer::report::<TYPED>(
+        found,
+        &Transfer { thread, sent, bytes, later: 0 },
+        || true,
+        began_ns,
+        || Some(if message == 0 { Payload::UNREAD } else { iterator::moved::<TYPED>(message, bytes) }),
+    )
 }
 
 /// `EPIPE`, `ECONNRESET` and `ETIMEDOUT`: the connection is gone, and the process has been told.

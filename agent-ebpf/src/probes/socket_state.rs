@@ -15,6 +15,7 @@ use crate::{connection, fields::field, probes::process, processes, socket, tls, 
 const ESTABLISHED: i32 = 1;
 const FIN_WAIT1: i32 = 4;
 const CLOSE: i32 = 7;
+const CLOSE_WAIT: i32 = 8;
 const LAST_ACK: i32 = 9;
 const LISTEN: i32 = 10;
 
@@ -42,6 +43,11 @@ pub fn socket_state_change(context: RawTracePointContext) -> i32 {
         }
         FIN_WAIT1 | LAST_ACK => {
             let _ = sending_ended(sk);
+        }
+        CLOSE_WAIT => {
+            if let Some(followed) = connection::get(sk) {
+                connection::end(followed);
+            }
         }
         CLOSE => {
             let _ = closed(sk);
@@ -79,6 +85,7 @@ fn listened(sk: u64) -> Option<()> {
 #[inline(always)]
 fn sending_ended(sk: u64) -> Option<()> {
     let followed = connection::get(sk)?;
+    connection::end(followed);
     // Where the peer has finished first, a shutdown of sending looks like a close. But what was not read can be read yet
     // only after a shutdown: a close throws it away, and sends a reset.
     if field!(u8, sk, sock_shutdown)? & SHUT_BOTH == SHUT_BOTH && !socket::has_unread(sk)? {
@@ -95,6 +102,7 @@ fn sending_ended(sk: u64) -> Option<()> {
 #[inline(always)]
 fn closed(sk: u64) -> Option<()> {
     let followed = connection::get(sk)?;
+    connection::end(followed);
     if field!(i32, sk, sock_error)? != 0 {
         // SAFETY: a map value.
         unsafe { (*followed).flags |= CONNECTION_RESET }

@@ -20,7 +20,7 @@ use crate::{
     processes::Thread,
     registers::{Call, number},
     socket, tls,
-    transfer::{self, Details, Payload, Transfer},
+    transfer::{self, Payload, Transfer},
 };
 
 /// Messages of one `sendmmsg` or `recvmmsg` that are read; on stream sockets more than one is rare.
@@ -34,8 +34,7 @@ const HEADER_VECTOR_AT: u64 = 16;
 
 #[raw_tracepoint(tracepoint = "sys_enter")]
 pub fn syscall_enter(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         enter(&context, thread);
     }
     0
@@ -43,8 +42,7 @@ pub fn syscall_enter(context: RawTracePointContext) -> i32 {
 
 #[raw_tracepoint(tracepoint = "sys_exit")]
 pub fn syscall_exit(context: RawTracePointContext) -> i32 {
-    let thread = processes::current();
-    if processes::is_captured(processes::watch(thread.tgid)) {
+    if let Some(thread) = processes::watched() {
         let _ = exit(&context, thread);
     }
     0
@@ -161,22 +159,21 @@ fn report(descriptor: u32, sent: bool, kind: u64, address: u64, bytes: u64, late
     let found = socket::find(descriptor)?;
     let thread = processes::current();
     let transfer = Transfer { thread, sent, bytes: bytes as u32, later: later as u32 };
-    transfer::report::<false>(found, &transfer, || {
-        Some(Details { took: entries::take(thread, sent), payload: payload(kind, address)? })
-    })
+    let is_one = || connection::get(found.sk).is_some() || socket::is_socket(descriptor);
+    transfer::report::<false>(found, &transfer, is_one, || entries::noted(thread), || payload(kind, address))
 }
 
 #[inline(always)]
 fn payload(kind: u64, address: u64) -> Option<Payload> {
     Some(match kind {
-        BUFFER => Payload::Buffer(address),
-        VECTOR => Payload::Vector { pieces: address, skipped: 0, is_copy: false },
+        BUFFER => Payload::buffer(address),
+        VECTOR => Payload::vector(address),
         MESSAGE => {
             // SAFETY: the helper checks the address in the process.
             let pieces = unsafe { bpf_probe_read_user((address + HEADER_VECTOR_AT) as *const u64).ok()? };
-            Payload::Vector { pieces, skipped: 0, is_copy: false }
+            Payload::vector(pieces)
         }
-        _ => Payload::Unread,
+        _ => Payload::UNREAD,
     })
 }
 
@@ -229,7 +226,7 @@ fn splice(call: &Call, result: i64) -> Option<()> {
         return None;
     }
     let [from, _, to] = call.arguments;
-    let sent = socket::find(to as u32).is_some();
+    let sent = socket::is_socket(to as u32);
     report_call(if sent { to } else { from } as u32, sent, UNREAD, 0, result as u64, 0);
     Some(())
 }

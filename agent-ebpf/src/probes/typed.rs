@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
 //! The `fentry` backend: programs at the entry and the return of the kernel's socket functions, by their types.
 //!
-//! A send's entry only notes the time. Its return, and a receive's, have the arguments still.
+//! Their returns have the arguments still. When a send was, TCP knows itself: by its last packet, or, for a call that waits for
+//! room, by the moment at which it began to wait. The entry of a unix send only notes the time.
 //! Not seen: what a thread was waiting for when the hooks came, which `early_calls` sees.
 
+use core::ffi::c_void;
+
 use aya_ebpf::{
+    EbpfContext as _,
     macros::{fentry, fexit},
     programs::{FEntryContext, FExitContext},
 };
@@ -13,17 +17,20 @@ use super::socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY};
 use crate::{
     entries,
     fields::typed_field,
-    processes::{self, Thread},
+    processes::{Thread, watched},
     socket::Socket,
 };
 
-/// One program for each function that it is attached to: the verifier checks each against that function's types.
+/// One program for each function that it is attached to: the verifier checks each against that function's types. Who is not
+/// watched costs a few instructions: the handler is a function of its own, which saves the registers that it needs itself.
 macro_rules! programs {
     ($($kind:ident($context:ident) $handler:ident: $($name:ident)*;)*) => {
         $($(
             #[$kind]
             pub fn $name(context: $context) -> i32 {
-                let _ = $handler(&context);
+                if let Some(thread) = watched() {
+                    $handler(context.as_ptr(), thread);
+                }
                 0
             }
         )*)*
@@ -31,20 +38,13 @@ macro_rules! programs {
 }
 
 programs! {
-    fentry(FEntryContext) send_began: inet_send_entry inet6_send_entry unix_send_entry inet_page_entry unix_page_entry;
+    fentry(FEntryContext) send_began: unix_send_entry unix_page_entry;
+    fentry(FEntryContext) send_waits: send_wait_entry;
     fexit(FExitContext) message_sent: inet_send_return inet6_send_return unix_send_return;
     fexit(FExitContext) page_sent: inet_page_return unix_page_return;
     fexit(FExitContext) message_received: inet_receive_return inet6_receive_return unix_receive_return;
     fexit(FExitContext) pages_received: inet_splice_return unix_splice_return;
-    fentry(FEntryContext) unix_released: unix_release_entry;
     fentry(FEntryContext) unix_shut: unix_shutdown_entry;
-}
-
-/// The thread, if its process is watched.
-#[inline(always)]
-fn watched() -> Option<Thread> {
-    let thread = processes::current();
-    processes::is_captured(processes::watch(thread.tgid)).then_some(thread)
 }
 
 /// The first argument of every function here: `struct socket *sock`.
@@ -54,63 +54,77 @@ fn socket_at(socket: u64) -> Option<Socket> {
 }
 
 #[inline(always)]
-fn send_began(_: &FEntryContext) -> Option<()> {
-    entries::note(watched()?);
-    Some(())
+fn send_began(_: *mut c_void, thread: Thread) {
+    entries::note(thread);
+}
+
+/// `int sk_stream_wait_memory(struct sock *sk, long *timeo_p)`: once for each time that a send finds no room
+#[inline(always)]
+fn send_waits(_: *mut c_void, thread: Thread) {
+    entries::note_first(thread);
 }
 
 /// `int inet_sendmsg(struct socket *sock, struct msghdr *msg, size_t size)`, and so for `inet6` and `unix_stream`
-#[inline(always)]
-fn message_sent(context: &FExitContext) -> Option<()> {
-    let thread = watched()?;
-    returned(thread, context.arg(0), context.arg(1), context.arg(3), true)
+#[inline(never)]
+fn message_sent(context: *mut c_void, thread: Thread) {
+    let context = FExitContext::new(context);
+    let _ = returned(thread, context.arg(0), context.arg(1), context.arg(3), true);
 }
 
 /// `ssize_t inet_sendpage(struct socket *sock, struct page *page, int offset, size_t size, int flags)`, and so for
 /// `unix_stream`; before Linux 6.5
-#[inline(always)]
-fn page_sent(context: &FExitContext) -> Option<()> {
-    let thread = watched()?;
-    returned(thread, context.arg(0), 0, context.arg(5), true)
+#[inline(never)]
+fn page_sent(context: *mut c_void, thread: Thread) {
+    let context = FExitContext::new(context);
+    let _ = returned(thread, context.arg(0), 0, context.arg(5), true);
 }
 
 /// `int inet_recvmsg(struct socket *sock, struct msghdr *msg, size_t size, int flags)`, and so for `inet6` and
 /// `unix_stream`
-#[inline(always)]
-fn message_received(context: &FExitContext) -> Option<()> {
-    let thread = watched()?;
+#[inline(never)]
+fn message_received(context: *mut c_void, thread: Thread) {
+    let context = FExitContext::new(context);
     let (asked, flags, result) = (context.arg::<u64>(2), context.arg::<u64>(3), context.arg::<i32>(4));
     if flags & NOT_THE_STREAM != 0 || (result == 0 && asked == 0) {
-        return None;
+        return;
     }
     let message = if flags & THROWN_AWAY == 0 { context.arg(1) } else { 0 };
-    returned(thread, context.arg(0), message, result, false)
+    let _ = returned(thread, context.arg(0), message, result, false);
 }
 
 /// `ssize_t tcp_splice_read(struct socket *sock, loff_t *ppos, struct pipe_inode_info *pipe, size_t len,
 /// unsigned int flags)`, and so for `unix_stream`
-#[inline(always)]
-fn pages_received(context: &FExitContext) -> Option<()> {
-    let thread = watched()?;
+#[inline(never)]
+fn pages_received(context: *mut c_void, thread: Thread) {
+    let context = FExitContext::new(context);
     let result = context.arg::<i32>(5);
-    if result == 0 { None } else { returned(thread, context.arg(0), 0, result, false) }
+    if result != 0 {
+        let _ = returned(thread, context.arg(0), 0, result, false);
+    }
 }
 
 #[inline(always)]
 fn returned(thread: Thread, socket: u64, message: u64, result: i32, sent: bool) -> Option<()> {
     let found = socket_at(socket)?;
-    socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || entries::take(thread, sent))
+    // Taken whatever the result is: what one send has left would be the next one's.
+    let began_ns = if sent { entries::take(thread) } else { 0 };
+    socket_functions::handle::<true>(found, thread, Returned { message, result, sent }, || began_ns)
 }
 
 /// `int unix_release(struct socket *sock)`
-#[inline(always)]
-fn unix_released(context: &FEntryContext) -> Option<()> {
-    socket_functions::unix_released(socket_at(context.arg(0))?.sk)
+#[fentry]
+pub fn unix_release_entry(context: FEntryContext) -> i32 {
+    if let Some(found) = socket_at(context.arg(0)) {
+        let _ = socket_functions::unix_released(found.sk);
+    }
+    0
 }
 
 /// `int unix_shutdown(struct socket *sock, int mode)`
-#[inline(always)]
-fn unix_shut(context: &FEntryContext) -> Option<()> {
-    let thread = watched()?;
-    socket_functions::unix_shut(socket_at(context.arg(0))?.sk, thread, context.arg(1))
+#[inline(never)]
+fn unix_shut(context: *mut c_void, thread: Thread) {
+    let context = FEntryContext::new(context);
+    if let Some(found) = socket_at(context.arg(0)) {
+        let _ = socket_functions::unix_shut(found.sk, thread, context.arg(1));
+    }
 }

@@ -6,14 +6,13 @@
 //! the life of a session. Records that do not go out as they came, or not first in a send, leave it unbound.
 
 use agent_common::plaintext::SessionKey;
-use aya_ebpf::{
-    helpers::bpf_probe_read_user,
-    macros::map,
-    maps::{Array, LruHashMap},
-};
+use aya_ebpf::{helpers::bpf_probe_read_user, macros::map, maps::LruHashMap};
 
-use super::{calls, sessions};
-use crate::processes::Thread;
+use super::{calls, flag::Flag, sessions};
+use crate::{
+    processes::Thread,
+    transfer::{Payload, first_byte, gathered, scratch_and_connection},
+};
 
 /// Records that wait to be sent. Larger: kernel memory, 100 bytes each. Smaller: with more sessions that begin at once, some
 /// stay without an address.
@@ -22,9 +21,8 @@ const RECORDS: u32 = 8192;
 #[map]
 static SESSION_BY_CIPHERTEXT: LruHashMap<[u64; 2], SessionKey> = LruHashMap::with_max_entries(RECORDS, 0);
 
-/// Not zero once a record has waited: until then no send is looked at.
-#[map]
-static COMPARES_RECORDS: Array<u32> = Array::with_max_entries(1, 0);
+/// Set once a record has waited: until then no send is looked at.
+static COMPARES_RECORDS: Flag = Flag::new();
 
 /// RFC 8446, section 5.1: a type, a version, a length.
 const HEAD_BYTES: u64 = 5;
@@ -52,21 +50,36 @@ pub fn encrypted(thread: Thread, from: u64, bytes: u64) -> Option<()> {
     }
     let begins = record(from)?;
     SESSION_BY_CIPHERTEXT.insert(&begins, &key, 0).ok()?;
-    let compares = COMPARES_RECORDS.get_ptr_mut(0)?;
-    // SAFETY: the only entry of an array; every writer writes the same.
-    unsafe { *compares = 1 }
+    COMPARES_RECORDS.set();
     Some(())
 }
 
 #[inline(always)]
 pub fn is_compared() -> bool {
-    // SAFETY: the only entry of an array.
-    COMPARES_RECORDS.get_ptr(0).is_some_and(|compares| unsafe { *compares != 0 })
+    COMPARES_RECORDS.is_set()
+}
+
+/// What was sent on the socket in the scratch is shown to those who know its bytes.
+#[inline(always)]
+pub fn compare_sent(payload: Payload) {
+    let Payload { kind, place, skipped } = payload;
+    compare_bytes(kind, place, skipped);
+}
+
+/// A function of its own with plain numbers: the verifier walks it once.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn compare_bytes(kind: u64, place: u64, skipped: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    if let Some(from) = first_byte(kind, place, skipped) {
+        let _ = sent(gathered!(scratch.found.sk), from);
+    }
+    0
 }
 
 /// Bytes that begin at `from` were sent on a socket.
 #[inline(always)]
-pub fn sent(sk: u64, from: u64) -> Option<()> {
+fn sent(sk: u64, from: u64) -> Option<()> {
     let begins = record(from)?;
     let key = SESSION_BY_CIPHERTEXT.get_ptr(&begins)?;
     // SAFETY: a map value.

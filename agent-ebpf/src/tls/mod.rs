@@ -10,16 +10,27 @@
 mod arguments;
 mod calls;
 mod ciphertext;
+mod flag;
 mod goroutines;
 mod plaintext;
 mod programs;
 mod sessions;
 
+pub use self::ciphertext::compare_sent;
+use self::flag::Flag;
 use crate::processes::Thread;
+
+/// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
+static IS_SPOKEN: Flag = Flag::new();
 
 /// Not zero where TLS is read. Set by the daemon before loading.
 #[unsafe(no_mangle)]
 static READS_TLS: u8 = 0;
+
+#[inline(always)]
+fn is_spoken() -> bool {
+    is_read() && IS_SPOKEN.is_set()
+}
 
 #[inline(always)]
 pub fn is_read() -> bool {
@@ -30,27 +41,21 @@ pub fn is_read() -> bool {
 /// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {
-    if is_read() {
+    if is_spoken() {
         calls::socket_used(sk, thread);
     }
 }
 
-/// Whether the first bytes of what is sent are to be shown to [`socket_sent`].
+/// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
 #[inline(always)]
 pub fn compares_sent(bytes: u32) -> bool {
-    is_read() && u64::from(bytes) >= ciphertext::COMPARED_BYTES && ciphertext::is_compared()
-}
-
-/// Bytes that begin at `from`, in the process, were sent on a socket.
-#[inline(always)]
-pub fn socket_sent(sk: u64, from: u64) {
-    let _ = ciphertext::sent(sk, from);
+    is_read() && ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
 }
 
 /// A thread is gone, out of whatever call it was in.
 #[inline(always)]
 pub fn thread_gone(thread: Thread) {
-    if is_read() {
+    if is_spoken() {
         calls::forget(thread);
     }
 }
@@ -58,7 +63,7 @@ pub fn thread_gone(thread: Thread) {
 /// A socket is gone, and the session on it with it.
 #[inline(always)]
 pub fn socket_gone(sk: u64) {
-    if is_read() {
+    if is_spoken() {
         sessions::socket_gone(sk);
     }
 }

@@ -23,7 +23,7 @@ use super::sessions;
 use crate::{
     bounds::at_most,
     emit::{count, emit},
-    entries::{now, since},
+    entries::now,
     fields::field,
     processes,
     socket::{self, Socket},
@@ -127,7 +127,6 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
     } else {
         session.received = session.received.wrapping_add(bytes);
     }
-    let took = since(began_ns, now());
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,
@@ -135,7 +134,7 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
         flags: if sent { DATA_SENT } else { 0 },
         connection: session.id,
         time_ns: if sent { began_ns } else { now() },
-        duration_ns: took.duration_ns,
+        padding: 0,
         length: 0,
         captured: 0,
         position,

@@ -10,6 +10,7 @@ use aya_ebpf::{
 };
 
 use super::{
+    IS_SPOKEN,
     arguments::{self, RETURN_ADDRESS_BYTES},
     calls, ciphertext, goroutines,
     plaintext::{SENT_BIT, tls_said},
@@ -54,7 +55,11 @@ pub fn tls_go(context: ProbeContext) -> Option<()> {
 #[inline(always)]
 fn watched() -> Option<Thread> {
     let thread = processes::current();
-    processes::is_captured(processes::watch(thread.tgid)).then_some(thread)
+    if !processes::is_captured(processes::watch(thread.tgid)) {
+        return None;
+    }
+    IS_SPOKEN.set();
+    Some(thread)
 }
 
 #[inline(always)]

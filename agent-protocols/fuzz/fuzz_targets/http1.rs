@@ -4,7 +4,7 @@
 #![no_main]
 
 #[path = "../entry.rs"]
-#[expect(dead_code, reason = "the other target's half")]
+#[expect(dead_code, reason = "the other targets' parts")]
 mod entry;
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| entry::http1(data));

@@ -37,6 +37,11 @@ impl Chunks {
     }
 
     pub(super) fn read(&mut self, bytes: &[u8], counted: &mut u64) -> Step {
+        self.read_data(bytes, counted, |_| {})
+    }
+
+    /// Shows what of the bytes is data.
+    pub(super) fn read_data(&mut self, bytes: &[u8], counted: &mut u64, mut show: impl FnMut(&[u8])) -> Step {
         let mut used = 0;
         while let Some(&byte) = bytes.get(used) {
             *self = match *self {
@@ -55,10 +60,12 @@ impl Chunks {
                     let taken = left.min(available);
                     *counted = counted.saturating_add(taken);
                     *self = Self::after_data(left - taken);
+                    let data = &bytes[used..][..usize::try_from(taken).expect("no more than there is in the slice")];
+                    show(data);
                     if taken == available {
                         return Step::Inside;
                     }
-                    used += usize::try_from(taken).expect("no more than what is available in a slice");
+                    used += data.len();
                     continue;
                 }
                 Self::DataEnd if byte == b'\r' => Self::DataEnd,

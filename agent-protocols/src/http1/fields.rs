@@ -17,8 +17,7 @@ pub(super) enum Field {
 }
 
 /// What a request's field line is good for, and what follows its name; most are good for nothing.
-pub(super) fn of_request<'a>(line: &'a [u8]) -> Option<(Field, &'a [u8])> {
-    let kept = |header, rest: Option<&'a [u8]>| rest.map(|rest| (Field::Kept(header), rest));
+pub(super) fn of_request(line: &[u8]) -> Option<(Field, &[u8])> {
     match line.first()? | LOWER_CASE {
         b'h' => kept(Header::Host, behind(line, b"Host", b"host")),
         b'u' => kept(Header::UserAgent, behind(line, b"User-Agent", b"user-agent")),
@@ -26,6 +25,7 @@ pub(super) fn of_request<'a>(line: &'a [u8]) -> Option<(Field, &'a [u8])> {
         b't' => kept(Header::Traceparent, behind(line, b"Traceparent", b"traceparent"))
             .or_else(|| kept(Header::Tracestate, behind(line, b"Tracestate", b"tracestate")))
             .or_else(|| of_any(line)),
+        b'g' => kept(Header::GrpcTimeout, behind(line, b"Grpc-Timeout", b"grpc-timeout")),
         b'c' => kept(Header::ContentType, behind(line, b"Content-Type", b"content-type")).or_else(|| of_any(line)),
         b'x' => kept(Header::XForwardedFor, behind(line, b"X-Forwarded-For", b"x-forwarded-for"))
             .or_else(|| kept(Header::XForwardedProto, behind(line, b"X-Forwarded-Proto", b"x-forwarded-proto")))
@@ -37,9 +37,18 @@ pub(super) fn of_request<'a>(line: &'a [u8]) -> Option<(Field, &'a [u8])> {
     }
 }
 
-/// As `of_request`, for a response: no span tells anything of its fields.
+/// As `of_request`, for a response: no span tells anything of its fields but how a gRPC call ended.
 pub(super) fn of_response(line: &[u8]) -> Option<(Field, &[u8])> {
-    matches!(line.first()? | LOWER_CASE, b'c' | b't').then(|| of_any(line))?
+    match line.first()? | LOWER_CASE {
+        b'c' | b't' => of_any(line),
+        b'g' => kept(Header::GrpcStatus, behind(line, b"Grpc-Status", b"grpc-status")),
+        b'u' => kept(Header::Upgrade, behind(line, b"Upgrade", b"upgrade")),
+        _ => None,
+    }
+}
+
+fn kept(header: Header, rest: Option<&[u8]>) -> Option<(Field, &[u8])> {
+    Some((Field::Kept(header), rest?))
 }
 
 fn of_any(line: &[u8]) -> Option<(Field, &[u8])> {

@@ -8,8 +8,9 @@
 
 use super::{body::Framing, carefully, fields::Fields, plain};
 use crate::{
-    http::{HttpRequest, HttpResponse, HttpVersion},
+    http::{Header, HttpRequest, HttpResponse, HttpVersion},
     message::Problem,
+    rpc,
 };
 
 pub(super) enum Parsed<H> {
@@ -25,8 +26,17 @@ pub(super) enum Parsed<H> {
     Malformed(Problem),
 }
 
-pub(super) trait Head: Sized {
+pub(super) trait Head: Clone {
     fn parse(bytes: &[u8]) -> Parsed<Self>;
+
+    /// The head of this first line, its end included, with the fields of this one; nothing where the line is not plain.
+    fn with_line(&self, line: &[u8]) -> Option<Self>;
+}
+
+impl RequestHead {
+    pub(super) fn is_web_call(&self) -> bool {
+        self.request.header(Header::ContentType).is_some_and(rpc::is_web)
+    }
 }
 
 /// What the method says about the response.
@@ -37,7 +47,17 @@ pub(super) enum Method {
     Other,
 }
 
-#[derive(Debug)]
+impl Method {
+    const fn of(method: &[u8]) -> Self {
+        match method {
+            b"HEAD" => Self::Head,
+            b"CONNECT" => Self::Connect,
+            _ => Self::Other,
+        }
+    }
+}
+
+#[derive(Clone, Debug)]
 pub(super) struct RequestHead {
     pub(super) request: HttpRequest,
     pub(super) method: Method,
@@ -45,7 +65,7 @@ pub(super) struct RequestHead {
     pub(super) length_is_invalid: bool,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct ResponseHead {
     pub(super) response: HttpResponse,
     /// For a response that may have a body; whether it may is up to its status and the request.
@@ -59,11 +79,7 @@ impl RequestHead {
         let lengths = fields.lengths;
         Self {
             request: HttpRequest::keep(version, fields.kept, lengths.is_ambiguous()),
-            method: match method {
-                b"HEAD" => Method::Head,
-                b"CONNECT" => Method::Connect,
-                _ => Method::Other,
-            },
+            method: Method::of(method),
             framing: lengths.framing(Framing::Length(0)),
             length_is_invalid: lengths.is_invalid(),
         }
@@ -85,6 +101,12 @@ impl Head for RequestHead {
             None => carefully::request(bytes),
         }
     }
+
+    fn with_line(&self, line: &[u8]) -> Option<Self> {
+        let (version, method, target) = plain::request_line(plain::without_end(line)?)?;
+        let request = self.request.with_line(version, method, target);
+        Some(Self { request, method: Method::of(method), ..*self })
+    }
 }
 
 impl Head for ResponseHead {
@@ -93,5 +115,12 @@ impl Head for ResponseHead {
             Some((head, length)) => Parsed::Whole { head, length },
             None => carefully::response(bytes),
         }
+    }
+
+    fn with_line(&self, line: &[u8]) -> Option<Self> {
+        let (version, status) = plain::status_line(plain::without_end(line)?)?;
+        let mut head = self.clone();
+        (head.response.version, head.response.status) = (version, status);
+        Some(head)
     }
 }

@@ -9,6 +9,7 @@ use alloc::vec::Vec;
 
 use super::{
     MAX_HEAD_BYTES,
+    again::Again,
     head::{Head, Parsed},
 };
 use crate::message::Problem;
@@ -17,8 +18,9 @@ use crate::message::Problem;
 /// many records are copied as they grow. Smaller: connections with a slow, small head hold more.
 const LARGE_PIECE: usize = 8 * 1024;
 
-#[derive(Debug, Default)]
-pub(super) struct HeadReader {
+#[derive(Debug)]
+pub(super) struct HeadReader<H> {
+    again: Again<H>,
     held: Vec<u8>,
     /// The first line has been parsed: only the head's end is worth another look.
     first_line: bool,
@@ -37,7 +39,13 @@ pub(super) enum Read<H> {
     Malformed(Problem),
 }
 
-impl HeadReader {
+impl<H> Default for HeadReader<H> {
+    fn default() -> Self {
+        Self { again: Again::default(), held: Vec::new(), first_line: false, next_attempt: 0 }
+    }
+}
+
+impl<H: Head> HeadReader<H> {
     pub(super) fn has_begun(&self) -> bool {
         !self.held.is_empty()
     }
@@ -50,14 +58,22 @@ impl HeadReader {
         self.held.capacity()
     }
 
-    /// Forgets what is held, and its memory: idle connections hold nothing.
+    /// Forgets what is held, and its memory.
     pub(super) fn clear(&mut self) {
-        *self = Self::default();
+        if self.has_begun() {
+            self.held = Vec::new();
+        }
+        (self.first_line, self.next_attempt) = (false, 0);
     }
 
-    pub(super) fn read<H: Head>(&mut self, piece: &[u8]) -> Read<H> {
+    /// Forgets what would only make the next head cheaper.
+    pub(super) fn rest(&mut self) {
+        self.again.forget();
+    }
+
+    pub(super) fn read(&mut self, piece: &[u8]) -> Read<H> {
         if !self.has_begun() {
-            match H::parse(piece) {
+            match self.parse(piece) {
                 Parsed::Whole { length, .. } if length > MAX_HEAD_BYTES => {
                     return Read::Malformed(Problem::HeadTooLarge);
                 }
@@ -79,7 +95,28 @@ impl HeadReader {
         read
     }
 
-    fn go_on<H: Head>(&mut self, piece: &[u8]) -> Read<H> {
+    /// The head that `piece` begins with, and its length, where it is whole. Nothing has changed, but that to read it once
+    /// more is cheap.
+    pub(super) fn read_ahead(&mut self, piece: &[u8]) -> Option<(H, usize)> {
+        match self.parse(piece) {
+            Parsed::Whole { head, length } if length <= MAX_HEAD_BYTES => Some((head, length)),
+            _ => None,
+        }
+    }
+
+    /// A head like the one before is not parsed.
+    fn parse(&mut self, piece: &[u8]) -> Parsed<H> {
+        if let Some((head, length)) = self.again.read(piece) {
+            return Parsed::Whole { head, length };
+        }
+        let parsed = H::parse(piece);
+        if let Parsed::Whole { head, length } = &parsed {
+            self.again.remember(&piece[..*length], head);
+        }
+        parsed
+    }
+
+    fn go_on(&mut self, piece: &[u8]) -> Read<H> {
         let before = self.held.len();
         let room = MAX_HEAD_BYTES - before;
         self.hold(&piece[..piece.len().min(room)]);
@@ -100,7 +137,7 @@ impl HeadReader {
         }
         if !self.first_line && self.held.len() >= self.next_attempt {
             self.next_attempt = self.held.len() * 2;
-            if let Some(problem) = self.settle::<H>() {
+            if let Some(problem) = self.settle() {
                 return Read::Malformed(problem);
             }
         }
@@ -118,7 +155,7 @@ impl HeadReader {
     }
 
     /// Whether what is held can no longer become a head.
-    pub(super) fn settle<H: Head>(&mut self) -> Option<Problem> {
+    pub(super) fn settle(&mut self) -> Option<Problem> {
         if !self.has_begun() {
             return None;
         }

@@ -6,8 +6,6 @@
 //! is none, nothing has changed.
 //! Does not: know what the other lane does; the parser joins the two.
 
-use core::marker::PhantomData;
-
 use super::{
     body::{Body, Framing, Step},
     chunks::Chunks,
@@ -36,7 +34,7 @@ impl<M> Place<M> {
 #[derive(Debug)]
 pub(super) struct Lane<M, H> {
     state: State<M>,
-    head: HeadReader,
+    head: HeadReader<H>,
     /// Where the head that is being read begins, and whether the conversation had turned right before it.
     head_begin: Option<(Place<M>, bool)>,
     /// Of the body that is being read.
@@ -45,7 +43,6 @@ pub(super) struct Lane<M, H> {
     /// Neither byte nor gap since the conversation turned.
     at_turn: bool,
     ended: Option<End>,
-    heads: PhantomData<fn() -> H>,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -111,7 +108,6 @@ impl<M: Copy, H: Head> Lane<M, H> {
             bytes_lost: false,
             at_turn: true,
             ended: None,
-            heads: PhantomData,
         }
     }
 
@@ -237,6 +233,23 @@ impl<M: Copy, H: Head> Lane<M, H> {
         otherwise.is_none().then_some(Event::Misread(problem))
     }
 
+    /// Nothing is under way: what comes next is a head.
+    pub(super) fn is_at_head(&self) -> bool {
+        matches!(self.state, State::Head { otherwise: None }) && !self.head.has_begun() && self.ended.is_none()
+    }
+
+    /// The head that `bytes` begin with, where it is whole, and its length. The lane stays where it is.
+    pub(super) fn read_ahead(&mut self, bytes: &[u8]) -> Option<(H, usize)> {
+        self.head.read_ahead(bytes)
+    }
+
+    /// A whole message has passed.
+    pub(super) fn pass_message(&mut self, end: BodyEnd) {
+        self.at_turn = false;
+        self.body_bytes = end.body_bytes.unwrap_or_default();
+        self.bytes_lost = false;
+    }
+
     /// There is nothing to settle.
     pub(super) fn has_no_half_head(&self) -> bool {
         !self.head.has_begun()
@@ -244,7 +257,7 @@ impl<M: Copy, H: Head> Lane<M, H> {
 
     /// Judges a head that has begun by what there is of it.
     pub(super) fn settle(&mut self) -> Option<Event<M, H>> {
-        let problem = self.head.settle::<H>()?;
+        let problem = self.head.settle()?;
         self.no_head(problem)
     }
 
@@ -391,6 +404,10 @@ impl<M: Copy, H: Head> Lane<M, H> {
 
     pub(super) const fn ended(&self) -> Option<End> {
         self.ended
+    }
+
+    pub(super) fn rest(&mut self) {
+        self.head.rest();
     }
 
     pub(super) fn held_bytes(&self) -> usize {

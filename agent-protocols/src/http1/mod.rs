@@ -8,6 +8,7 @@
 //!
 //! `lane` reads one direction; `requests` and `responses` say what it means for the exchanges that are outstanding.
 
+mod again;
 mod body;
 mod carefully;
 mod chunks;
@@ -20,16 +21,19 @@ mod recognition;
 mod requests;
 mod responses;
 mod tail;
+mod web_call;
+mod whole;
 
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::VecDeque;
+use alloc::{boxed::Box, collections::VecDeque, vec::Vec};
 
 pub use self::recognition::recognise;
 use self::{
     head::{Method, RequestHead, ResponseHead},
     lane::{Lane, Place},
+    web_call::WebCall,
 };
 use crate::{
     message::{BodyEnd, Broken, Message, Part, Problem},
@@ -64,14 +68,40 @@ pub struct Parser<M> {
     /// The conversation has turned since the newest request's head began.
     turned_since_head: bool,
     finished: bool,
+    upgraded: Option<Box<Upgraded<M>>>,
+    /// The body that is being read among the responses answers a call of gRPC-Web.
+    web_call: Option<Box<WebCall>>,
     messages: VecDeque<Message<M>>,
     problems: VecDeque<Problem>,
+}
+
+/// A connection on which HTTP/2 was asked for and granted (RFC 7540 section 3.2). The request is answered there.
+#[derive(Debug)]
+pub(crate) struct Upgrade<M> {
+    /// The direction in which requests flow.
+    pub(crate) requests: Direction,
+    pub(crate) upgraded: Upgraded<M>,
+    /// What has not been polled.
+    pub(crate) messages: VecDeque<Message<M>>,
+    pub(crate) problems: VecDeque<Problem>,
+}
+
+#[derive(Debug)]
+pub(crate) struct Upgraded<M> {
+    /// The number of the request that asked for it.
+    pub(crate) request: u64,
+    /// Where the response's head ends that granted it, and what came behind it in its piece.
+    pub(crate) mark: M,
+    pub(crate) offset: u32,
+    pub(crate) rest: Vec<u8>,
 }
 
 #[derive(Clone, Copy, Debug)]
 struct Outstanding {
     stream: u64,
     method: Method,
+    /// A call of gRPC-Web, the status of which ends the response's body.
+    is_web_call: bool,
     batch: u32,
     /// Requests may have been lost right before it: the next response is its own only if it begins at a turn.
     after_loss: bool,
@@ -93,6 +123,8 @@ impl<M: Copy> Parser<M> {
             batch_is_split: false,
             turned_since_head: false,
             finished: false,
+            upgraded: None,
+            web_call: None,
             messages: VecDeque::new(),
             problems: VecDeque::new(),
         }
@@ -132,6 +164,20 @@ impl<M: Copy> Parser<M> {
         self.finished
     }
 
+    /// Gives what HTTP/2 goes on with, once, if the piece that was just handled made it that.
+    #[cold]
+    pub(crate) fn take_upgrade(&mut self) -> Option<Upgrade<M>> {
+        let upgraded = *self.upgraded.take()?;
+        let (messages, problems) = (core::mem::take(&mut self.messages), core::mem::take(&mut self.problems));
+        Some(Upgrade { requests: self.direction, upgraded, messages, problems })
+    }
+
+    /// Forgets the heads before.
+    pub fn rest(&mut self) {
+        self.requests.rest();
+        self.responses.rest();
+    }
+
     /// Bytes of incomplete heads that are held: at most [`MAX_HEAD_BYTES`] a direction.
     #[must_use]
     pub fn held_bytes(&self) -> usize {
@@ -155,6 +201,7 @@ impl<M: Copy> Parser<M> {
 
     /// Ends the oldest outstanding exchange without a response.
     fn break_oldest(&mut self, broken: Broken, mark: M) {
+        self.web_call = None;
         if let Some(oldest) = self.outstanding.pop_front() {
             if self.open_request == Some(oldest.stream) {
                 self.open_request = None;

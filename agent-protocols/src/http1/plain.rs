@@ -15,18 +15,7 @@ use crate::http::HttpVersion;
 /// The head, and its length.
 pub(super) fn request(bytes: &[u8]) -> Option<(RequestHead, usize)> {
     let mut lines = Lines { bytes, at: 0, read: 0 };
-    let line = lines.next()?;
-    let (line, version) = match line.split_last_chunk::<9>()? {
-        (line, b" HTTP/1.1") => (line, HttpVersion::Http11),
-        (line, b" HTTP/1.0") => (line, HttpVersion::Http10),
-        _ => return None,
-    };
-    let method = line.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
-    let (method, target) = line.split_at(method);
-    let target = target.strip_prefix(b" ")?;
-    if method.is_empty() || target.is_empty() || !target.iter().all(u8::is_ascii_graphic) {
-        return None;
-    }
+    let (version, method, target) = request_line(lines.next()?)?;
     let mut fields = Fields::of_request(method, target);
     lines.fields(fields::of_request, &mut fields)?;
     Some((RequestHead::new(version, method, fields), lines.at))
@@ -35,7 +24,29 @@ pub(super) fn request(bytes: &[u8]) -> Option<(RequestHead, usize)> {
 /// The head, and its length.
 pub(super) fn response(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
     let mut lines = Lines { bytes, at: 0, read: 0 };
-    let (version, line) = lines.next()?.split_first_chunk::<9>()?;
+    let (version, status) = status_line(lines.next()?)?;
+    let mut fields = Fields::default();
+    lines.fields(fields::of_response, &mut fields)?;
+    Some((ResponseHead::new(version, status, fields), lines.at))
+}
+
+/// Version, method and target. No control character passes.
+pub(super) fn request_line(line: &[u8]) -> Option<(HttpVersion, &[u8], &[u8])> {
+    let (line, version) = match line.split_last_chunk::<9>()? {
+        (line, b" HTTP/1.1") => (line, HttpVersion::Http11),
+        (line, b" HTTP/1.0") => (line, HttpVersion::Http10),
+        _ => return None,
+    };
+    let method = line.iter().take_while(|byte| byte.is_ascii_uppercase()).count();
+    let (method, target) = line.split_at(method);
+    let target = target.strip_prefix(b" ")?;
+    let is_plain = !method.is_empty() && !target.is_empty() && target.iter().all(u8::is_ascii_graphic);
+    is_plain.then_some((version, method, target))
+}
+
+/// Version and status.
+pub(super) fn status_line(line: &[u8]) -> Option<(HttpVersion, u16)> {
+    let (version, line) = line.split_first_chunk::<9>()?;
     let version = match version {
         b"HTTP/1.1 " => HttpVersion::Http11,
         b"HTTP/1.0 " => HttpVersion::Http10,
@@ -46,9 +57,12 @@ pub(super) fn response(bytes: &[u8]) -> Option<(ResponseHead, usize)> {
         return None;
     }
     let status = digits.iter().fold(0, |status, digit| status * 10 + u16::from(digit - b'0'));
-    let mut fields = Fields::default();
-    lines.fields(fields::of_response, &mut fields)?;
-    Some((ResponseHead::new(version, status, fields), lines.at))
+    Some((version, status))
+}
+
+/// A line that stands alone, without its end; nothing where it ends otherwise or holds another control character.
+pub(super) fn without_end(line: &[u8]) -> Option<&[u8]> {
+    line.strip_suffix(LINE_END).filter(|line| controls(line) == 0)
 }
 
 struct Lines<'a> {
@@ -164,6 +178,9 @@ mod tests {
                 "X-B3-TraceId",
                 "x-b3-sampled",
                 "X-Forwarded-For",
+                "Grpc-Status",
+                "grpc-timeout",
+                "Upgrade",
                 "Accept",
                 "Cookie",
                 "",

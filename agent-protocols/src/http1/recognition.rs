@@ -135,7 +135,7 @@ mod tests {
     fn other_things() {
         for bytes in [
             &b"\x16\x03\x01\x02\0\x01"[..],
-            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r ",
             b"SSH-2.0-OpenSSH_9.2\r\n",
             b"220 mail.example ESMTP\r\n",
             b"OPTIONS rtsp://a/b RTSP/1.0\r\n",

@@ -72,6 +72,7 @@ impl<M: Copy> Parser<M> {
         self.outstanding.push_back(Outstanding {
             stream,
             method: head.method,
+            is_web_call: head.is_web_call(),
             batch: self.batch,
             after_loss: found_again,
         });

@@ -4,13 +4,16 @@
 //! In: its pieces. Out: heads and ends of responses, each of the oldest outstanding request; exchanges that broke.
 //! Does not: tell of informational responses, nor of responses to requests that were not seen.
 
+use alloc::{boxed::Box, vec::Vec};
+
 use super::{
-    Parser,
-    body::Framing,
+    Parser, Upgraded,
     head::{Method, ResponseHead},
     lane::{Event, Place, Unfinished},
+    web_call::WebCall,
 };
 use crate::{
+    http::Header,
     message::{BodyEnd, Broken, Part, Problem, Response},
     piece::{End, StreamPiece},
 };
@@ -26,14 +29,21 @@ impl<M: Copy> Parser<M> {
             StreamPiece::Turn => self.responses.turn(),
             StreamPiece::Bytes(bytes) => {
                 let mut at = 0;
-                while let Some(event) = self.responses.read(bytes, &mut at, mark) {
+                loop {
+                    let from = at;
+                    let event = self.responses.read(bytes, &mut at, mark);
+                    if let Some(web_call) = &mut self.web_call {
+                        web_call.push(&bytes[from..at]);
+                    }
+                    let Some(event) = event else { break };
                     self.response_event(Some(event), mark);
                     if self.finished {
-                        return;
+                        return self.keep_rest(&bytes[at..]);
                     }
                 }
             }
             StreamPiece::Gap { length } => {
+                self.web_call = None;
                 let event = self.responses.gap(length, mark);
                 self.response_event(event, mark);
             }
@@ -81,20 +91,22 @@ impl<M: Copy> Parser<M> {
         if is_informational {
             return;
         }
-        let (stream, method) = (oldest.stream, oldest.method);
+        let (stream, method, is_web_call) = (oldest.stream, oldest.method, oldest.is_web_call);
+        let switches_to = head.response.header(Header::Upgrade).filter(|_| status == SWITCHING_PROTOCOLS);
+        if switches_to.is_some_and(|protocol| protocol.eq_ignore_ascii_case(b"h2c")) {
+            return self.upgrade(stream, head_end);
+        }
         if head.length_is_invalid {
             self.note(Problem::InvalidLength);
         }
+        let framing = head.framing_of(method);
         self.tell(stream, begin, Part::ResponseHead(Response::Http(head.response)));
         let is_tunnel = method == Method::Connect && (200..300).contains(&status);
         if status == SWITCHING_PROTOCOLS || is_tunnel {
             self.finish(head_end);
             return;
         }
-        let framing = match (method, status) {
-            (Method::Head, _) | (_, 204 | 304) => Framing::Length(0),
-            _ => head.framing,
-        };
+        self.web_call = is_web_call.then(|| Box::new(WebCall::new(framing)));
         if let Some(end) = self.responses.begin_body(framing, head_end) {
             self.end_response(end, head_end);
         }
@@ -120,7 +132,29 @@ impl<M: Copy> Parser<M> {
             // Where the request ended is not known, but it has.
             self.end_request(request_end, request_place);
         }
+        if let Some(web_call) = self.web_call.take() {
+            self.tell(answered.stream, place, Part::Rpc(web_call.told()));
+        }
         self.tell(answered.stream, place, Part::ResponseEnd(end));
+    }
+
+    /// What follows is HTTP/2, and holds the answer to this request; those behind it have none.
+    #[cold]
+    fn upgrade(&mut self, stream: u64, head_end: Place<M>) {
+        self.end_request(BodyEnd::default(), head_end);
+        self.outstanding.pop_front();
+        self.break_all(Broken::NotUnderstood, head_end.mark);
+        let Place { mark, offset } = head_end;
+        self.upgraded = Some(Box::new(Upgraded { request: stream, mark, offset, rest: Vec::new() }));
+        self.finished = true;
+    }
+
+    /// What came behind the head that granted HTTP/2.
+    #[cold]
+    fn keep_rest(&mut self, rest: &[u8]) {
+        if let Some(upgraded) = &mut self.upgraded {
+            upgraded.rest.extend_from_slice(rest);
+        }
     }
 
     /// What follows is another protocol.

@@ -47,20 +47,18 @@ const COMMON: [(&str, Hook); 5] = [
 const SYSCALL: [(&str, Hook); 2] =
     [("syscall_enter", Hook::Tracepoint("sys_enter")), ("syscall_exit", Hook::Tracepoint("sys_exit"))];
 
-/// Returns before entries, but for sends: a return whose entry was not seen has its own time only.
-const FENTRY: [(&str, Hook); 17] = [
+/// Returns before entries, but for sends: a return whose entry was not seen has its own time only. A TCP send needs none.
+const FENTRY: [(&str, Hook); 15] = [
     ("inet_receive_return", Hook::Return("inet_recvmsg")),
     ("inet6_receive_return", Hook::Return("inet6_recvmsg")),
     ("unix_receive_return", Hook::Return("unix_stream_recvmsg")),
     ("inet_splice_return", Hook::Return("tcp_splice_read")),
     ("unix_splice_return", Hook::Return("unix_stream_splice_read")),
-    ("inet_send_entry", Hook::Entry("inet_sendmsg")),
+    ("send_wait_entry", Hook::Entry("sk_stream_wait_memory")),
     ("inet_send_return", Hook::Return("inet_sendmsg")),
-    ("inet6_send_entry", Hook::Entry("inet6_sendmsg")),
     ("inet6_send_return", Hook::Return("inet6_sendmsg")),
     ("unix_send_entry", Hook::Entry("unix_stream_sendmsg")),
     ("unix_send_return", Hook::Return("unix_stream_sendmsg")),
-    ("inet_page_entry", Hook::Entry("inet_sendpage")),
     ("inet_page_return", Hook::Return("inet_sendpage")),
     ("unix_page_entry", Hook::Entry("unix_stream_sendpage")),
     ("unix_page_return", Hook::Return("unix_stream_sendpage")),
@@ -68,20 +66,35 @@ const FENTRY: [(&str, Hook); 17] = [
     ("unix_shutdown_entry", Hook::Entry("unix_shutdown")),
 ];
 
-const KPROBE: [(&str, Hook); 9] = [
-    ("receive_settled_probe", Hook::Probe(&["tcp_cleanup_rbuf"])),
-    ("unix_receive_return_probe", Hook::Probe(&["unix_stream_recvmsg", "unix_stream_splice_read"])),
+const KPROBE_ENTRIES: [(&str, Hook); 6] = [
     ("receive_probe", Hook::Probe(&["inet_recvmsg", "inet6_recvmsg", "unix_stream_recvmsg"])),
     ("splice_probe", Hook::Probe(&["tcp_splice_read", "unix_stream_splice_read"])),
-    (
-        "send_return_probe",
-        Hook::Probe(&["inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_sendpage", "unix_stream_sendpage"]),
-    ),
     ("send_probe", Hook::Probe(&["inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg"])),
     ("send_page_probe", Hook::Probe(&["inet_sendpage", "unix_stream_sendpage"])),
     ("unix_release_probe", Hook::Probe(&["unix_release"])),
     ("unix_shutdown_probe", Hook::Probe(&["unix_shutdown"])),
 ];
+
+/// What tells how sends and receives have ended, before Linux 6.3.
+const KPROBE_RETURNS: [(&str, Hook); 3] = [
+    ("receive_settled_probe", Hook::Probe(&["tcp_cleanup_rbuf"])),
+    ("receive_return_probe", Hook::Probe(&["unix_stream_recvmsg", "unix_stream_splice_read"])),
+    (
+        "send_return_probe",
+        Hook::Probe(&["inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg", "inet_sendpage", "unix_stream_sendpage"]),
+    ),
+];
+
+/// And from it on, at a fifth of the price.
+const KPROBE_LENGTHS: [(&str, Hook); 4] = [
+    ("received_length", Hook::Tracepoint("sock_recv_length")),
+    ("receive_return_probe", Hook::Probe(&["tcp_splice_read", "unix_stream_splice_read"])),
+    ("sent_length", Hook::Tracepoint(SENT_LENGTH)),
+    ("send_return_probe", Hook::Probe(&["inet_sendpage", "unix_stream_sendpage"])),
+];
+
+/// One of the tracepoints of Linux 6.3; the other came with it.
+const SENT_LENGTH: &str = "sock_send_length";
 
 /// The program that sees the end of calls that were under way when the functions' hooks came.
 pub const EARLY_CALLS: &str = "early_call_exit";
@@ -124,11 +137,13 @@ impl Backend {
         }
     }
 
-    const fn own(self) -> &'static [(&'static str, Hook)] {
+    /// What it has besides what all have, in the order in which it is attached.
+    fn own(self, kernel: &KernelTypes) -> Vec<(&'static str, Hook)> {
         match self {
-            Self::Fentry => &FENTRY,
-            Self::Kprobe => &KPROBE,
-            Self::Syscall => &SYSCALL,
+            Self::Fentry => FENTRY.to_vec(),
+            Self::Kprobe if kernel.has_tracepoint(SENT_LENGTH) => [&KPROBE_LENGTHS[..], &KPROBE_ENTRIES].concat(),
+            Self::Kprobe => [&KPROBE_RETURNS[..], &KPROBE_ENTRIES].concat(),
+            Self::Syscall => SYSCALL.to_vec(),
         }
     }
 
@@ -162,7 +177,7 @@ impl Backend {
         let here = |hooks: &[(&'static str, Hook)]| -> Vec<Target> {
             hooks.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect()
         };
-        let own = here(self.own());
+        let own = here(&self.own(kernel));
         let types = if self == Self::Fentry { Some(Btf::from_sys_fs().map_err(CaptureError::Types)?) } else { None };
         own.iter().try_for_each(|target| target.load(programs, types.as_ref()))?;
         drop(types);
@@ -174,12 +189,13 @@ impl Backend {
 
     /// A function that this backend cannot do without, and that this kernel does not have.
     fn missing(self, kernel: &KernelTypes) -> Option<&'static str> {
-        let functions = self.own().iter().flat_map(|(_, hook)| match hook {
-            Hook::Tracepoint(_) => &[],
-            Hook::Entry(function) | Hook::Return(function) => std::slice::from_ref(function),
-            Hook::Probe(functions) => *functions,
+        let functions = self.own(kernel).into_iter().flat_map(|(_, hook)| match hook {
+            Hook::Tracepoint(_) => Vec::new(),
+            Hook::Entry(function) | Hook::Return(function) => vec![function],
+            Hook::Probe(functions) => functions.to_vec(),
         });
-        functions.copied().find(|function| !OPTIONAL.contains(function) && !kernel.has_function(function))
+        let mut functions = functions;
+        functions.find(|function| !OPTIONAL.contains(function) && !kernel.has_function(function))
     }
 }
 

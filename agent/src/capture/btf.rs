@@ -20,6 +20,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
 const KIND_VAR: u32 = 14;
@@ -39,6 +40,7 @@ pub struct KernelTypes {
     structures: Vec<u32>,
     enumerations: Vec<u32>,
     functions: Vec<u32>,
+    aliases: Vec<u32>,
     strings: usize,
 }
 
@@ -63,7 +65,8 @@ impl KernelTypes {
         let start = header.checked_add(word(8)?)?;
         let end = start.checked_add(word(12)?)?;
         let strings = header.checked_add(word(16)?)?;
-        let (mut types, mut structures, mut enumerations, mut functions) = (vec![], vec![], vec![], vec![]);
+        let (mut types, mut structures, mut enumerations) = (vec![], vec![], vec![]);
+        let (mut functions, mut aliases) = (vec![], vec![]);
         let mut at = start;
         while at < end {
             let place = u32::try_from(at).ok()?;
@@ -73,11 +76,12 @@ impl KernelTypes {
                 KIND_STRUCT => structures.push(place),
                 KIND_ENUM => enumerations.push(place),
                 KIND_FUNC => functions.push(place),
+                KIND_TYPEDEF => aliases.push(place),
                 _ => {}
             }
             at += 12 + trailing_bytes(information)?;
         }
-        Some(Self { bytes, types, structures, enumerations, functions, strings })
+        Some(Self { bytes, types, structures, enumerations, functions, aliases, strings })
     }
 
     /// Offsets of all fields that the programs read.
@@ -95,6 +99,7 @@ impl KernelTypes {
             offsets.iterator_vector = self.offset("iov_iter", "iov").unwrap_or(ABSENT);
         }
         offsets.iterates_buffer = self.enumerator("iter_type", "ITER_UBUF").unwrap_or(ABSENT);
+        offsets.task_is_typed = u32::from(self.has_helper("task_pt_regs"));
         offsets.iterates_vector = self.enumerator("iter_type", "ITER_IOVEC").unwrap_or(ABSENT);
         offsets
     }
@@ -103,6 +108,19 @@ impl KernelTypes {
     #[must_use]
     pub fn has_function(&self, name: &str) -> bool {
         self.functions.iter().any(|&at| self.is_named(at as usize, name))
+    }
+
+    /// Whether the kernel has a tracepoint that programs can be attached to: each has a type by this name.
+    #[must_use]
+    pub fn has_tracepoint(&self, name: &str) -> bool {
+        let name = format!("btf_trace_{name}");
+        self.aliases.iter().any(|&at| self.is_named(at as usize, &name))
+    }
+
+    /// Whether programs can call the helper `bpf_NAME`.
+    #[must_use]
+    pub fn has_helper(&self, name: &str) -> bool {
+        self.enumerator("bpf_func_id", &format!("BPF_FUNC_{name}")).is_some()
     }
 
     /// The value of an enumeration's member.

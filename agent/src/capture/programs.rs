@@ -91,6 +91,7 @@ pub struct Capture {
     records: RingBuf<MapData>,
     losses: PerCpuArray<MapData, u64>,
     connections: HashMap<MapData, u64, [u8; size_of::<Connection>()]>,
+    framed: HashMap<MapData, u64, u64>,
     control: Control,
     reader: SharedArray,
     wake_ups: WakeUps,
@@ -160,6 +161,7 @@ impl Capture {
             wake_ups,
             losses: take(&mut programs, "LOSSES", PerCpuArray::try_from)?,
             connections: take(&mut programs, "CONNECTION_BY_SOCKET", HashMap::try_from)?,
+            framed: take(&mut programs, "FRAMED_BY_SOCKET", HashMap::try_from)?,
             control: Control { watch_by_process: share(&programs, "WATCH_BY_PROCESS", largest_process as usize)? },
             reader: share(&programs, "READER", size_of::<u32>())?,
             address_mask,
@@ -239,6 +241,12 @@ impl Capture {
             }
         }
         Ok(links)
+    }
+
+    /// Tells the kernel that frames follow one another on a connection that was not known for it by its first bytes.
+    pub fn treat_as_framed(&mut self, socket: u64, connection: u64) {
+        // A full table forgets the oldest entries by itself; without an entry heads of long calls may be cut, and are counted.
+        let _ = self.framed.insert(&(socket ^ self.address_mask), &connection, 0);
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.
@@ -378,7 +386,7 @@ pub(super) fn share(programs: &Ebpf, name: &'static str, bytes: usize) -> Result
 }
 
 /// Fields without which something is off, and nothing else.
-const OPTIONAL_FIELDS: [&str; 11] = [
+const OPTIONAL_FIELDS: [&str; 12] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -389,12 +397,13 @@ const OPTIONAL_FIELDS: [&str; 11] = [
     "iov_iter.iter_type",
     "iov_iter.iov_offset",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
     "iov_iter.__iov",
 ];
 
 /// The same for backends that hook functions: they find payloads by an iterator, which had no single buffer before Linux
 /// 6.0, and another shape before 5.14.
-const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
+const OPTIONAL_FOR_FUNCTIONS: [&str; 8] = [
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -402,6 +411,7 @@ const OPTIONAL_FOR_FUNCTIONS: [&str; 7] = [
     "sock_common.skc_v6_rcv_saddr",
     "sock.sk_socket",
     "iov_iter.ubuf",
+    "iov_iter.__ubuf_iovec",
 ];
 
 /// Those that a backend can do without.

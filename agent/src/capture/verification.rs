@@ -43,6 +43,10 @@ pub fn verify(backend: Backend) -> Result<Vec<Verified>, CaptureError> {
     let present = optional_fields(backend).iter().filter(|field| !absent.contains(field));
     let mut combinations =
         vec![("all fields".to_owned(), offsets, false), ("all fields, every exec is judged".to_owned(), offsets, true)];
+    if offsets.task_is_typed != 0 {
+        let untyped = KernelOffsets { task_is_typed: 0, ..offsets };
+        combinations.push(("without the task's types".to_owned(), untyped, false));
+    }
     combinations.extend(present.map(|field| (format!("without {field}"), offsets.without(field), false)));
     let mut verified = Vec::new();
     for (combination, offsets, judge_every_exec) in combinations {

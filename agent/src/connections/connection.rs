@@ -8,11 +8,11 @@ use std::rc::Rc;
 
 use Direction::{Received, Sent};
 use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
-use agent_protocols::{Broken, Direction, End, StreamPiece};
+use agent_protocols::{Broken, Direction, End, StreamPiece, Whole, WholeMessage};
 
 use super::{
     flow::{Flow, Place, distance},
-    heard::{Outputs, Uninteresting, What},
+    heard::{Copying, Outputs, Side, What},
     held::Held,
     reading::{Effect, Reading},
     turns::Turns,
@@ -60,6 +60,11 @@ impl Connection {
         self.facts.as_ref().map(|facts| facts.socket)
     }
 
+    /// Nothing has come for a while: it gives back what it can do without.
+    pub fn rest(&mut self) {
+        self.reading.rest();
+    }
+
     pub const fn is_announced(&self) -> bool {
         self.facts.is_some()
     }
@@ -70,6 +75,29 @@ impl Connection {
 
     pub fn held_until(&self) -> Option<KernelTime> {
         self.held.as_ref().and_then(|held| held.deadline())
+    }
+
+    /// Takes a record that is a whole message where the conversation goes its ordinary way, and gives that. Of what is held
+    /// nothing changes. Else nothing has happened.
+    pub fn handle_whole(&mut self, record: &DataRecord, payload: &[u8], out: &Outputs) -> Option<(Side, WholeMessage)> {
+        let direction = direction_of(record);
+        let Reading::Parsing(parsing) = &self.reading else { return None };
+        if !self.turns_with(direction, record.turn) || parsing.is_inside_request() || !self.follows(record) {
+            return None;
+        }
+        let Reading::Parsing(parsing) = &mut self.reading else { return None };
+        let message = parsing.handle_whole(direction, payload)?;
+        let is_request = matches!(message.whole, Whole::Request(..));
+        let on = parsing.side(self.facts.as_ref()?);
+        self.last_used = KernelTime(record.time_ns);
+        self.pass(direction, record);
+        self.turn_to(direction, record.turn);
+        self.turns.begin(direction, record.turn, false);
+        if is_request {
+            self.turns.request_began(direction);
+        }
+        self.count_lost_so_far(out);
+        Some((on, message))
     }
 
     pub fn handle_data(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
@@ -119,10 +147,15 @@ impl Connection {
     /// What `deliver_any` would do, where nothing can be missing.
     fn deliver_following(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
         let (direction, mark) = (direction_of(record), moment_of(record));
-        self.received_told = (direction == Sent).then_some(record.other_position);
-        self.flows[direction as usize].place = Place::Next(record.position.wrapping_add(record.length));
+        self.pass(direction, record);
         self.begin_turn(direction, record.turn, true, mark, out);
         self.emit(direction, StreamPiece::Bytes(payload), mark, true, out);
+    }
+
+    /// The record's direction stands behind it.
+    fn pass(&mut self, direction: Direction, record: &DataRecord) {
+        self.received_told = (direction == Sent).then_some(record.other_position);
+        self.flows[direction as usize].place = Place::Next(record.position.wrapping_add(record.length));
     }
 
     fn deliver_any(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
@@ -176,7 +209,7 @@ impl Connection {
         }
         if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
             let broken = if tail_lost { Broken::BytesLost } else { broken_by(end) };
-            out.heard.push_back(parsing.heard(facts, What::Over(broken, mark)));
+            out.heard.push(parsing.heard(facts, What::Over(broken, mark)));
         }
         self.count_lost(turns, out);
         self.reading = Reading::Deaf;
@@ -290,7 +323,7 @@ impl Connection {
             if gap > 0 {
                 self.turns.lose(direction);
             }
-            self.begin_lost_turn(direction, record.turn - 2, gap.max(1), before_gap, out);
+            self.begin_lost_turn(direction, record.turn - 2, gap.max(self.least_gap()), before_gap, out);
         } else if gap > 0 && !turns_here {
             self.lose(direction, gap, before_gap, out);
         }
@@ -378,7 +411,7 @@ impl Connection {
         }
         if skipped {
             // Where the place was not known, nothing says how much the half-turn was; but it was something.
-            self.begin_lost_turn(other, record.turn - 1, gap.max(1), mark, out);
+            self.begin_lost_turn(other, record.turn - 1, gap.max(self.least_gap()), mark, out);
         } else if gap > 0 {
             self.lose(other, gap, mark, out);
         }
@@ -401,9 +434,18 @@ impl Connection {
     /// only behind the gap whether a request goes on here.
     fn begin_lost_turn(&mut self, direction: Direction, turn: u32, gap: u64, mark: Moment, out: &mut Outputs) {
         self.emit_turn(direction, turn, false, mark, out);
-        self.emit(direction, StreamPiece::Gap { length: gap }, mark, false, out);
+        if gap > 0 {
+            self.emit(direction, StreamPiece::Gap { length: gap }, mark, false, out);
+        }
         self.turns.begin(direction, turn, self.reading.is_inside_request());
         self.turns.lose(direction);
+    }
+
+    /// Bytes of a half-turn that was lost though no byte is missing by what the positions say: they were not known. Where
+    /// both directions flow at once, the half-turns of two threads are counted in one order and recorded in another, and
+    /// the positions alone are right.
+    fn least_gap(&self) -> u64 {
+        u64::from(!self.reading.is_multiplexed())
     }
 
     fn lose(&mut self, direction: Direction, length: u64, mark: Moment, out: &mut Outputs) {
@@ -412,25 +454,37 @@ impl Connection {
     }
 
     fn begin_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
-        let known = self.flows[direction as usize].turn;
-        if known < turn || self.last != Some(direction) {
+        if self.turns_with(direction, turn) {
             self.emit_turn(direction, turn, clean, mark, out);
             self.turns.begin(direction, turn, self.reading.is_inside_request());
         }
     }
 
-    fn emit_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
-        let is_first = self.last.is_none();
-        let joined = self.facts.as_ref().is_none_or(|facts| facts.joined_mid_stream);
+    /// Whether a half-turn begins with a piece of this direction and turn.
+    fn turns_with(&self, direction: Direction, turn: u32) -> bool {
+        self.flows[direction as usize].turn < turn || self.last != Some(direction)
+    }
+
+    fn turn_to(&mut self, direction: Direction, turn: u32) {
         let flow = &mut self.flows[direction as usize];
         flow.turn = flow.turn.max(turn);
         self.last = Some(direction);
+    }
+
+    fn emit_turn(&mut self, direction: Direction, turn: u32, clean: bool, mark: Moment, out: &mut Outputs) {
+        let is_first = self.last.is_none();
+        let joined = self.facts.as_ref().is_none_or(|facts| facts.joined_mid_stream);
+        self.turn_to(direction, turn);
         self.emit(direction, StreamPiece::Turn, mark, clean && !(is_first && joined), out);
     }
 
     fn emit(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool, out: &mut Outputs) {
         let Some(facts) = &self.facts else { return };
+        let was_framed = self.reading.is_multiplexed();
         let Effect { request_began, gave_up } = self.reading.handle(facts, direction, piece, mark, clean, out);
+        if !was_framed && self.reading.is_multiplexed() {
+            out.advise(facts, Copying::Framed);
+        }
         if request_began && let Some((_, requests)) = self.reading.protocol() {
             self.turns.request_began(requests);
         }
@@ -442,13 +496,13 @@ impl Connection {
     /// The bytes are nobody's, or no exchange will follow.
     pub fn give_up(&mut self, mark: Moment, out: &mut Outputs) {
         if let (Some(facts), Reading::Parsing(parsing)) = (&self.facts, &self.reading) {
-            out.heard.push_back(parsing.heard(facts, What::Over(Broken::Abandoned, mark)));
+            out.heard.push(parsing.heard(facts, What::Over(Broken::Abandoned, mark)));
         }
         if let Some((protocol, requests)) = self.reading.protocol() {
             out.count_lost(Some(protocol), self.turns.take_lost(requests));
         }
         if let Some(facts) = &self.facts {
-            out.uninteresting.push_back(Uninteresting { connection: facts.id, socket: facts.socket });
+            out.advise(facts, Copying::Nothing);
         }
         self.reading = Reading::Deaf;
         self.held = None;
@@ -459,7 +513,7 @@ fn direction_of(record: &DataRecord) -> Direction {
     if record.flags & DATA_SENT != 0 { Sent } else { Received }
 }
 
-const fn moment_of(record: &DataRecord) -> Moment {
+pub(super) const fn moment_of(record: &DataRecord) -> Moment {
     Moment {
         time: KernelTime(record.time_ns),
         thread: Thread { tgid: record.tgid, tid: record.tid },

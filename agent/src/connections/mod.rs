@@ -25,7 +25,11 @@ use agent_common::records::{
 use agent_protocols::End;
 use rustc_hash::FxHashMap;
 
-use self::{connection::Connection, handshakes::Handshakes, heard::Outputs};
+use self::{
+    connection::{Connection, moment_of},
+    handshakes::Handshakes,
+    heard::Outputs,
+};
 use crate::{
     capture::KernelEvent,
     ledger::Ledger,
@@ -33,7 +37,7 @@ use crate::{
 };
 
 pub use self::{
-    heard::{Heard, Uninteresting, What},
+    heard::{Advice, Copying, Heard, Listener, Side, What},
     held::HELD_NANOSECONDS,
 };
 
@@ -54,9 +58,10 @@ impl Default for Limits {
     }
 }
 
-/// A connection whose opening record was lost, or which sent a record after it was closed, is forgotten after so long.
-/// Larger: memory that nothing will free. Smaller: its turns are counted more than once when it goes on.
-const UNANNOUNCED_IDLE_NANOSECONDS: u64 = 60_000_000_000;
+/// A connection of which nothing has come for so long rests: it remembers nothing but where it stands. One whose opening
+/// record was lost, or which sent a record after it was closed, is forgotten. Larger: memory that nothing will free.
+/// Smaller: the turns of the latter are counted more than once when it goes on.
+const IDLE_NANOSECONDS: u64 = 60_000_000_000;
 
 /// The part of the table that is dropped at once when it is full. A search for the longest idle reads the whole table:
 /// larger: connections are dropped before they must be. Smaller: the search runs more often.
@@ -87,18 +92,28 @@ impl Connections {
         }
     }
 
-    pub fn handle_event(&mut self, event: &KernelEvent<'_>) {
+    /// What is heard goes to `next`.
+    pub fn handle_event(&mut self, event: &KernelEvent<'_>, next: &mut impl Listener) {
         match event {
             KernelEvent::Opened(record) => self.handle_opened(record),
-            KernelEvent::Data(record, payload) => self.handle_data(record, payload),
+            KernelEvent::Data(record, payload) => {
+                if let Some(connection) = self.table.get_mut(&record.connection)
+                    && let Some((on, message)) = connection.handle_whole(record, payload, &self.out)
+                {
+                    note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+                    return next.handle_whole(on, message, moment_of(record), record.length);
+                }
+                self.handle_data(record, payload);
+            }
             KernelEvent::Closed(record) => self.handle_closed(record),
             KernelEvent::Process(record) if record.change == ProcessChange::Exited as u32 => self.handle_exit(record),
             KernelEvent::Process(_) => {}
         }
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
-    pub fn handle_time(&mut self, now: KernelTime) {
+    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl Listener) {
         while let Some(&(deadline, id)) = self.accounts.waiting.front()
             && deadline <= now
         {
@@ -106,25 +121,23 @@ impl Connections {
             self.with(id, |connection, out| connection.handle_time(now, out));
         }
         if now >= self.next_sweep {
-            self.next_sweep = KernelTime(now.0 + UNANNOUNCED_IDLE_NANOSECONDS);
-            self.forget_unannounced(now);
+            self.next_sweep = KernelTime(now.0 + IDLE_NANOSECONDS);
+            self.rest_idle(now);
         }
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
     /// Nothing more will come: what waits is let go, and what was lost up to here is counted.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, next: &mut impl Listener) {
         for connection in self.table.values_mut() {
             connection.settle(&mut self.out);
         }
+        self.out.heard.drain(..).for_each(|heard| next.handle_heard(heard));
     }
 
-    pub fn poll_heard(&mut self) -> Option<Heard> {
-        self.out.heard.pop_front()
-    }
-
-    /// A connection of which the kernel need not copy any more.
-    pub fn poll_uninteresting(&mut self) -> Option<Uninteresting> {
-        self.out.uninteresting.pop_front()
+    /// What the kernel may do differently.
+    pub fn poll_advice(&mut self) -> Option<Advice> {
+        self.out.advice.pop_front()
     }
 
     #[must_use]
@@ -221,20 +234,23 @@ impl Connections {
         for &(last_used, id) in &idle[..count] {
             self.out.dropped_table_full.increment();
             if let Some(socket) = self.table.get(&id).and_then(Connection::socket) {
-                self.out.uninteresting.push_back(Uninteresting { connection: id, socket });
+                self.out.advice.push_back(Advice { connection: id, socket, copying: Copying::Nothing });
             }
             self.remove(id, End::Abandoned, last_used, None);
         }
     }
 
-    fn forget_unannounced(&mut self, now: KernelTime) {
-        let idle = |last_used: KernelTime| now.0.saturating_sub(last_used.0) > UNANNOUNCED_IDLE_NANOSECONDS;
-        let forgotten: Vec<u64> = self
-            .table
-            .iter()
-            .filter(|(_, connection)| !connection.is_announced() && idle(connection.last_used))
-            .map(|(id, _)| *id)
-            .collect();
+    fn rest_idle(&mut self, now: KernelTime) {
+        let mut forgotten = Vec::new();
+        for (id, connection) in &mut self.table {
+            if now.0.saturating_sub(connection.last_used.0) <= IDLE_NANOSECONDS {
+                continue;
+            }
+            connection.rest();
+            if !connection.is_announced() {
+                forgotten.push(*id);
+            }
+        }
         for id in forgotten {
             self.remove(id, End::Abandoned, now, None);
         }

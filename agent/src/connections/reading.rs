@@ -5,9 +5,12 @@
 
 use std::rc::Rc;
 
-use agent_protocols::{Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, recognise};
+use agent_protocols::{
+    Direction, Parser, Part, Protocol, RECOGNITION_BYTES, Recognition, StreamPiece, WholeMessage, recognise,
+    recognise_inside,
+};
 
-use super::heard::{Heard, Outputs, What};
+use super::heard::{Heard, Outputs, Side, What};
 use crate::{
     exchanges::{ConnectionFacts, Role},
     moment::Moment,
@@ -45,7 +48,6 @@ struct Prefix {
 
 pub(super) struct Parsing {
     parser: Parser<Moment>,
-    protocol: Protocol,
     requests: Direction,
     /// The stream of the last request, until its end was seen.
     open_request: Option<u64>,
@@ -68,9 +70,14 @@ impl Default for Reading {
 impl Reading {
     pub fn protocol(&self) -> Option<(Protocol, Direction)> {
         match self {
-            Self::Parsing(parsing) => Some((parsing.protocol, parsing.requests)),
+            Self::Parsing(parsing) => Some((parsing.parser.protocol(), parsing.requests)),
             _ => None,
         }
+    }
+
+    /// Frames of many exchanges follow one another on it.
+    pub fn is_multiplexed(&self) -> bool {
+        self.protocol().is_some_and(|(protocol, _)| protocol.is_multiplexed())
     }
 
     pub const fn is_deaf(&self) -> bool {
@@ -79,7 +86,14 @@ impl Reading {
 
     /// A request has begun whose end was not seen.
     pub fn is_inside_request(&self) -> bool {
-        matches!(self, Self::Parsing(parsing) if parsing.open_request.is_some())
+        matches!(self, Self::Parsing(parsing) if parsing.is_inside_request())
+    }
+
+    /// Nothing has come for a while.
+    pub fn rest(&mut self) {
+        if let Self::Parsing(parsing) = self {
+            parsing.parser.rest();
+        }
     }
 
     pub fn held_bytes(&self) -> usize {
@@ -103,13 +117,13 @@ impl Reading {
         match self {
             Self::Deaf => Effect::default(),
             Self::Parsing(parsing) => parsing.handle(facts, direction, piece, mark, out),
-            Self::Guessing(guess) => match guess.handle(direction, piece, mark, clean) {
+            Self::Guessing(guess) => match guess.handle(facts, direction, piece, mark, clean) {
                 Verdict::Open => Effect::default(),
                 Verdict::GiveUp => Effect { gave_up: true, ..Effect::default() },
                 Verdict::Found { protocol, requests, prefix } => {
                     let joined = facts.joined_mid_stream || guess.missed;
                     let parser = Parser::new(protocol, requests, joined);
-                    let mut parsing = Box::new(Parsing { parser, protocol, requests, open_request: None });
+                    let mut parsing = Box::new(Parsing { parser, requests, open_request: None });
                     let first = prefix.as_ref().map_or(mark, |prefix| prefix.mark);
                     parsing.parser.handle(direction, StreamPiece::Turn, first);
                     let mut request_began = false;
@@ -139,7 +153,14 @@ enum Verdict {
 }
 
 impl Guess {
-    fn handle(&mut self, direction: Direction, piece: StreamPiece<'_>, mark: Moment, clean: bool) -> Verdict {
+    fn handle(
+        &mut self,
+        facts: &ConnectionFacts,
+        direction: Direction,
+        piece: StreamPiece<'_>,
+        mark: Moment,
+        clean: bool,
+    ) -> Verdict {
         if self.prefix.as_ref().is_some_and(|prefix| prefix.direction != direction) {
             // The other side answered before this one had said enough.
             self.prefix = None;
@@ -151,8 +172,14 @@ impl Guess {
                 self.clean = clean;
                 Verdict::Open
             }
-            StreamPiece::Bytes(bytes) if self.at_start && !bytes.is_empty() => self.guess(direction, bytes, mark),
-            StreamPiece::Bytes(_) => Verdict::Open,
+            StreamPiece::Bytes(bytes) => {
+                let is_inside = self.missed || facts.joined_mid_stream;
+                let verdict = if self.at_start { self.guess(direction, bytes, mark) } else { Verdict::Open };
+                match verdict {
+                    Verdict::Open | Verdict::GiveUp if is_inside => self.guess_inside(direction, bytes, verdict),
+                    verdict => verdict,
+                }
+            }
             StreamPiece::Gap { .. } | StreamPiece::End(_) => {
                 self.prefix = None;
                 self.at_start = false;
@@ -193,6 +220,21 @@ impl Guess {
         }
     }
 
+    /// Where the beginning was missed, a protocol may be known by what lies anywhere.
+    fn guess_inside(&mut self, direction: Direction, bytes: &[u8], otherwise: Verdict) -> Verdict {
+        match recognise_inside(direction, bytes) {
+            Recognition::Found { protocol, requests } => {
+                self.missed = true;
+                Verdict::Found { protocol, requests, prefix: None }
+            }
+            Recognition::NeedMore => {
+                self.refusals = 0;
+                Verdict::Open
+            }
+            Recognition::NotMine => otherwise,
+        }
+    }
+
     /// This half-turn is nobody's.
     fn refuse(&mut self) -> bool {
         self.at_start = false;
@@ -224,7 +266,7 @@ impl Parsing {
                 }
                 _ => {}
             }
-            out.heard.push_back(self.heard(facts, What::Message(message)));
+            out.heard.push(self.heard(facts, What::Message(message)));
         }
         while let Some(problem) = self.parser.poll_problem() {
             out.count_problem(problem);
@@ -233,11 +275,24 @@ impl Parsing {
         effect
     }
 
+    /// The first piece of a half-turn, if it is a whole message.
+    pub fn handle_whole(&mut self, direction: Direction, bytes: &[u8]) -> Option<WholeMessage> {
+        self.parser.handle_whole(direction, bytes)
+    }
+
+    pub const fn is_inside_request(&self) -> bool {
+        self.open_request.is_some()
+    }
+
     pub fn heard(&self, facts: &Rc<ConnectionFacts>, what: What) -> Heard {
+        Heard { on: self.side(facts), what }
+    }
+
+    pub fn side(&self, facts: &Rc<ConnectionFacts>) -> Side {
         let role = match self.requests {
             Direction::Received => Role::Server,
             Direction::Sent => Role::Client,
         };
-        Heard { connection: Rc::clone(facts), protocol: self.protocol, role, what }
+        Side { connection: Rc::clone(facts), protocol: self.parser.protocol(), role }
     }
 }

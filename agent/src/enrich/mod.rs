@@ -47,6 +47,8 @@ pub struct Enrich {
     ended: VecDeque<(KernelTime, u32)>,
     next_id: u64,
     uses: u64,
+    /// Whose resource was asked for last, while it is known.
+    latest: Option<u32>,
 }
 
 /// A process with its resource.
@@ -75,6 +77,7 @@ impl Enrich {
             ended: VecDeque::new(),
             next_id: 1,
             uses: 0,
+            latest: None,
         }
     }
 
@@ -106,27 +109,35 @@ impl Enrich {
         while self.ended.len() > ENDED || self.ended.front().is_some_and(is_over) {
             let Some((ended, tgid)) = self.ended.pop_front() else { break };
             if self.processes.get(&tgid).is_some_and(|known| known.ended == Some(ended)) {
-                self.processes.remove(&tgid);
+                self.forget(tgid);
             }
         }
     }
 
+    fn forget(&mut self, tgid: u32) {
+        self.latest = None;
+        self.processes.remove(&tgid);
+    }
+
     /// The resource of a span's process. One that was never announced is looked at now.
-    pub fn resource(&mut self, tgid: u32) -> Arc<Resource> {
+    pub fn resource(&mut self, tgid: u32) -> &Arc<Resource> {
         self.uses += 1;
-        if let Some(known) = self.processes.get_mut(&tgid) {
-            known.last_use = self.uses;
-            return Arc::clone(&known.resource);
+        if self.latest != Some(tgid) {
+            if !self.processes.contains_key(&tgid) {
+                self.handle_process_seen(tgid);
+            }
+            self.latest = Some(tgid);
         }
-        self.handle_process_seen(tgid);
-        Arc::clone(&self.processes[&tgid].resource)
+        let known = self.processes.get_mut(&tgid).expect("it was there, or was put there");
+        known.last_use = self.uses;
+        &known.resource
     }
 
     /// Makes room: what has ended goes first, then what was used longest ago.
     fn evict(&mut self) {
         let oldest = self.processes.iter().min_by_key(|(_, known)| (known.ended.is_none(), known.last_use));
         if let Some((&tgid, _)) = oldest {
-            self.processes.remove(&tgid);
+            self.forget(tgid);
         }
     }
 }

@@ -94,13 +94,13 @@ telemetry.distro.name=onlooker
 telemetry.distro.version={}",
         env!("CARGO_PKG_VERSION")
     );
-    assert_eq!(written(&enrich.resource(42)), expected);
+    assert_eq!(written(&Arc::clone(enrich.resource(42))), expected);
 }
 
 #[test]
 fn a_process_that_could_not_be_looked_at() {
     let (mut enrich, _) = enrich(&config(), []);
-    let resource = enrich.resource(42);
+    let resource = Arc::clone(enrich.resource(42));
     assert_eq!(resource.service_name(), "unknown_service");
     assert_eq!(
         resource.attributes.iter().find(|found| found.key == "process.pid").map(|found| &found.value),
@@ -117,7 +117,7 @@ fn the_order_of_names() {
     let name = |config: &Config, facts: &ProcessFacts, selector: Option<&str>| {
         let (mut enrich, _) = enrich(config, [facts.clone()]);
         enrich.handle_process_named(42, selector, None);
-        enrich.resource(42).service_name().to_owned()
+        Arc::clone(enrich.resource(42)).service_name().to_owned()
     };
     assert_eq!(name(&config, &facts, selector), "shop");
     config.resource_attributes = vec![("service.name".to_owned(), "by-agents-attributes".to_owned())];
@@ -142,7 +142,7 @@ fn attributes_that_the_user_set() {
     ];
     let facts = ProcessFacts { resource_attributes: Some("team=a%20b".to_owned()), ..shop(42) };
     let (mut enrich, _) = enrich(&config, [facts]);
-    let resource = enrich.resource(42);
+    let resource = Arc::clone(enrich.resource(42));
     for (key, value) in [
         ("service.namespace", "market"),
         ("deployment.environment.name", "test"),
@@ -157,8 +157,8 @@ fn attributes_that_the_user_set() {
 #[test]
 fn spans_of_one_process_share_a_resource_and_others_have_another() {
     let (mut enrich, _) = enrich(&config(), [shop(42), shop(43)]);
-    assert!(Arc::ptr_eq(&enrich.resource(42), &enrich.resource(42)));
-    assert_ne!(enrich.resource(42).id, enrich.resource(43).id);
+    assert!(Arc::ptr_eq(&Arc::clone(enrich.resource(42)), &Arc::clone(enrich.resource(42))));
+    assert_ne!(Arc::clone(enrich.resource(42)).id, Arc::clone(enrich.resource(43)).id);
 }
 
 #[test]
@@ -168,21 +168,21 @@ fn facts_outlive_their_process_until_its_spans_are_out() {
     invented.0.borrow_mut().clear();
     enrich.handle_process_exited(42, KernelTime(1));
     enrich.handle_process_exited(7, KernelTime(REMEMBER_NS));
-    assert_eq!(enrich.resource(42).service_name(), "shop");
+    assert_eq!(Arc::clone(enrich.resource(42)).service_name(), "shop");
     enrich.handle_process_exited(7, KernelTime(REMEMBER_NS + 1));
-    assert_eq!(enrich.resource(42).service_name(), "unknown_service");
+    assert_eq!(Arc::clone(enrich.resource(42)).service_name(), "unknown_service");
 }
 
 #[test]
 fn another_program_under_the_same_id_is_looked_at_anew() {
     let (mut enrich, invented) = enrich(&config(), [shop(42)]);
-    let before = enrich.resource(42);
+    let before = Arc::clone(enrich.resource(42));
     enrich.handle_process_exited(42, KernelTime(1));
     let other = ProcessFacts { command_line: vec!["python3".to_owned(), "other.py".to_owned()], ..shop(42) };
     invented.0.borrow_mut().insert(42, other);
     enrich.handle_process_seen(42);
     enrich.handle_process_exited(7, KernelTime(2 * REMEMBER_NS));
-    let after = enrich.resource(42);
+    let after = Arc::clone(enrich.resource(42));
     assert_eq!((before.service_name(), after.service_name()), ("shop", "other"));
     assert_ne!(before.id, after.id);
 }
@@ -193,12 +193,12 @@ fn the_table_is_bounded_and_the_ended_go_first() {
     for tgid in 0..u32::try_from(PROCESSES).expect("small") {
         enrich.handle_process_seen(tgid);
     }
-    let kept = enrich.resource(0);
+    let kept = Arc::clone(enrich.resource(0));
     enrich.handle_process_exited(9, KernelTime(1));
     for tgid in 10_000..10_010 {
         enrich.handle_process_seen(tgid);
     }
     assert_eq!(enrich.processes.len(), PROCESSES);
     assert!(!enrich.processes.contains_key(&9) && !enrich.processes.contains_key(&1));
-    assert!(Arc::ptr_eq(&kept, &enrich.resource(0)), "what is used stays");
+    assert!(Arc::ptr_eq(&kept, &Arc::clone(enrich.resource(0))), "what is used stays");
 }

@@ -6,7 +6,7 @@ use std::{
     rc::Rc,
 };
 
-use agent_protocols::{Broken, Protocol, Request, Response};
+use agent_protocols::{Broken, Protocol, Request, Response, Rpc};
 
 use crate::moment::Moment;
 
@@ -21,6 +21,16 @@ pub enum Role {
     Server,
     /// It sent the request.
     Client,
+}
+
+impl Role {
+    #[must_use]
+    pub const fn other(self) -> Self {
+        match self {
+            Self::Server => Self::Client,
+            Self::Client => Self::Server,
+        }
+    }
 }
 
 /// One end of a connection.
@@ -72,24 +82,14 @@ pub struct Handshake {
 
 /// What stage `pair` tells stage `trace`. `Began` comes before `Ended` of the same id; requests of which the end is never
 /// seen end when their connection does, so that every `Began` has one `Ended`.
-#[derive(Debug)]
-pub enum ExchangeEvent {
-    Began(Began),
-    Ended(Box<Exchange>),
+#[derive(Clone, Copy, Debug)]
+pub enum ExchangeEvent<'exchange> {
+    /// The head of a request was read: no more is known than that.
+    Began(&'exchange Exchange),
+    Ended(&'exchange Exchange),
 }
 
-/// The head of a request was read.
-#[derive(Debug)]
-pub struct Began {
-    pub id: ExchangeId,
-    pub role: Role,
-    pub connection: Rc<ConnectionFacts>,
-    pub request: Request,
-    /// The request's first byte. `position` is that byte's: both ends of one exchange agree on it.
-    pub first: Moment,
-}
-
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Exchange {
     pub id: ExchangeId,
     pub protocol: Protocol,
@@ -101,6 +101,8 @@ pub struct Exchange {
     pub partial: Option<Partial>,
     pub request_body_bytes: Option<u64>,
     pub response_body_bytes: Option<u64>,
+    /// Of a gRPC call.
+    pub rpc: Option<Box<Rpc>>,
     /// The request's first byte.
     pub first: Moment,
     /// The response's first byte.

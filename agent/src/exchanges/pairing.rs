@@ -4,16 +4,14 @@
 //! In: [`Heard`]. Out: [`ExchangeEvent`]s: every `Began` has exactly one `Ended`.
 //! Does not: know bytes, spans or a clock.
 
-use std::{collections::VecDeque, rc::Rc};
-
-use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response};
+use agent_protocols::{BodyEnd, Broken, Message, Part, Protocol, Request, Response, Whole, WholeMessage};
 
 use super::{
-    Began, ConnectionFacts, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role,
+    Exchange, ExchangeEvent, ExchangeId, Outcome, Partial,
     table::{Key, Table},
 };
 use crate::{
-    connections::{Heard, What},
+    connections::{Heard, Side, What},
     ledger::{Counter, Family, Ledger},
     moment::Moment,
 };
@@ -24,7 +22,6 @@ const OPEN_EXCHANGES: usize = 131_072;
 
 pub struct Exchanges {
     open: Table<Box<Open>>,
-    events: VecDeque<ExchangeEvent>,
     next_id: u64,
     limit: usize,
     counters: Counters,
@@ -32,16 +29,10 @@ pub struct Exchanges {
 
 /// An exchange whose end was not seen.
 struct Open {
-    id: ExchangeId,
-    protocol: Protocol,
-    role: Role,
-    connection: Rc<ConnectionFacts>,
-    request: Request,
-    response: Option<Response>,
+    /// As far as it is known.
+    exchange: Exchange,
     request_end: Option<(BodyEnd, Moment)>,
     response_end: Option<(BodyEnd, Moment)>,
-    first: Moment,
-    response_first: Option<Moment>,
 }
 
 impl Open {
@@ -51,28 +42,55 @@ impl Open {
     }
 }
 
+impl Exchange {
+    /// Fields were named before the connection was seen.
+    fn has_unknown_fields(&self) -> bool {
+        let Request::Http(request) = &self.request;
+        let response = self.response.as_ref().map(|Response::Http(response)| response);
+        request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields)
+    }
+}
+
 impl Exchanges {
     #[must_use]
     pub fn new(ledger: &Ledger) -> Self {
-        Self {
-            open: Table::default(),
-            events: VecDeque::new(),
-            next_id: 0,
-            limit: OPEN_EXCHANGES,
-            counters: Counters::new(ledger),
-        }
+        Self { open: Table::default(), next_id: 0, limit: OPEN_EXCHANGES, counters: Counters::new(ledger) }
     }
 
-    pub fn handle_heard(&mut self, heard: Heard) {
-        let Heard { connection, protocol, role, what } = heard;
+    /// What comes of it goes to `next`.
+    pub fn handle_heard(&mut self, Heard { on, what }: Heard, next: &mut impl FnMut(ExchangeEvent<'_>)) {
         match what {
-            What::Message(message) => self.handle_message(connection, protocol, role, message),
-            What::Over(broken, mark) => self.handle_over(connection.id, broken, mark),
+            What::Message(message) => self.handle_message(on, message, next),
+            What::Over(broken, mark) => {
+                while let Some(mut open) = self.open.remove_oldest(on.connection.id) {
+                    self.end_broken(&mut open, broken, mark, next);
+                }
+            }
         }
     }
 
-    pub fn poll_event(&mut self) -> Option<ExchangeEvent> {
-        self.events.pop_front()
+    /// A message that began with the first of so many bytes, and ended with the last.
+    pub fn handle_whole(
+        &mut self,
+        on: Side,
+        WholeMessage { stream, whole }: WholeMessage,
+        first: Moment,
+        bytes: u32,
+        next: &mut impl FnMut(ExchangeEvent<'_>),
+    ) {
+        let key = (on.connection.id, stream);
+        let last = Moment { position: first.position.wrapping_add(bytes), ..first };
+        match whole {
+            Whole::Request(request, end) => self.begin(key, on, request, Some((end, last)), first, next),
+            Whole::Response(response, end) => {
+                self.counters.messages(on.protocol).increment();
+                let Some(mut open) = self.open.remove(key) else { return };
+                open.exchange.response_first.get_or_insert(first);
+                open.exchange.response = Some(response);
+                open.response_end = Some((end, last));
+                self.end(&mut open, None, next);
+            }
+        }
     }
 
     /// Exchanges that have begun and not ended.
@@ -81,44 +99,43 @@ impl Exchanges {
         self.open.len()
     }
 
-    fn handle_message(
-        &mut self,
-        connection: Rc<ConnectionFacts>,
-        protocol: Protocol,
-        role: Role,
-        message: Message<Moment>,
-    ) {
-        let key = (connection.id, message.stream);
+    fn handle_message(&mut self, on: Side, message: Message<Moment>, next: &mut impl FnMut(ExchangeEvent<'_>)) {
+        let key = (on.connection.id, message.stream);
         let mark = message.mark;
         let at = Moment { position: mark.position.wrapping_add(message.offset), ..mark };
         match message.part {
-            Part::RequestHead(request) => self.begin(key, connection, protocol, role, request, at),
+            Part::RequestHead(request) => self.begin(key, on, request, None, at, next),
             Part::RequestEnd(end) => {
                 if let Some(open) = self.open.get_mut(key) {
                     open.request_end.get_or_insert((end, at));
                     if open.is_whole() {
-                        self.end_whole(key);
+                        self.end_whole(key, next);
                     }
                 }
             }
             Part::ResponseHead(response) => {
-                self.counters.messages(protocol).increment();
+                self.counters.messages(on.protocol).increment();
                 if let Some(open) = self.open.get_mut(key) {
-                    open.response_first.get_or_insert(at);
-                    open.response = Some(response);
+                    open.exchange.response_first.get_or_insert(at);
+                    open.exchange.response = Some(response);
                 }
             }
             Part::ResponseEnd(end) => {
                 if let Some(open) = self.open.get_mut(key) {
                     open.response_end.get_or_insert((end, at));
                     if open.is_whole() {
-                        self.end_whole(key);
+                        self.end_whole(key, next);
                     }
                 }
             }
+            Part::Rpc(rpc) => {
+                if let Some(open) = self.open.get_mut(key) {
+                    open.exchange.rpc = Some(rpc);
+                }
+            }
             Part::Broken(broken) => {
-                if let Some(open) = self.open.remove(key) {
-                    self.end_broken(*open, broken, at);
+                if let Some(mut open) = self.open.remove(key) {
+                    self.end_broken(&mut open, broken, at, next);
                 }
             }
         }
@@ -127,12 +144,13 @@ impl Exchanges {
     fn begin(
         &mut self,
         key: Key,
-        connection: Rc<ConnectionFacts>,
-        protocol: Protocol,
-        role: Role,
+        on: Side,
         request: Request,
+        request_end: Option<(BodyEnd, Moment)>,
         first: Moment,
+        next: &mut impl FnMut(ExchangeEvent<'_>),
     ) {
+        let Side { connection, protocol, role } = on;
         self.counters.messages(protocol).increment();
         if self.open.len() >= self.limit {
             self.counters.table_full(protocol).increment();
@@ -140,74 +158,63 @@ impl Exchanges {
         }
         let id = ExchangeId(self.next_id);
         self.next_id += 1;
-        self.events.push_back(ExchangeEvent::Began(Began {
-            id,
-            role,
-            connection: Rc::clone(&connection),
-            request: request.clone(),
-            first,
-        }));
-        let open = Box::new(Open {
+        let exchange = Exchange {
             id,
             protocol,
             role,
             connection,
             request,
             response: None,
-            request_end: None,
-            response_end: None,
+            outcome: Outcome::Answered,
+            partial: None,
+            rpc: None,
+            request_body_bytes: None,
+            response_body_bytes: None,
             first,
             response_first: None,
-        });
-        if let Some(forgotten) = self.open.insert(key, open) {
+            last: first,
+        };
+        let open = Box::new(Open { exchange, request_end, response_end: None });
+        next(ExchangeEvent::Began(&open.exchange));
+        if let Some(mut forgotten) = self.open.insert(key, open) {
             // A parser that numbers two requests alike would break the pairing of `Began` and `Ended`; it does not here.
-            self.end_broken(*forgotten, Broken::NotUnderstood, first);
+            self.end_broken(&mut forgotten, Broken::NotUnderstood, first, next);
         }
     }
 
-    fn end_whole(&mut self, key: Key) {
-        let open = self.open.remove(key).expect("it was just seen");
-        self.end(*open, Outcome::Answered, None);
+    fn end_whole(&mut self, key: Key, next: &mut impl FnMut(ExchangeEvent<'_>)) {
+        let mut open = self.open.remove(key).expect("it was just seen");
+        self.end(&mut open, None, next);
     }
 
-    fn end_broken(&mut self, open: Open, broken: Broken, at: Moment) {
-        // The response was whole; the rest of the request never came.
-        let answered = open.response_end.is_some();
-        self.counters.incomplete(open.protocol, broken).increment();
-        self.end(open, if answered { Outcome::Answered } else { Outcome::Broken(broken) }, Some((broken, at)));
+    fn end_broken(&self, open: &mut Open, broken: Broken, at: Moment, next: &mut impl FnMut(ExchangeEvent<'_>)) {
+        self.counters.incomplete(open.exchange.protocol, broken).increment();
+        // Else the response was whole, and the rest of the request never came.
+        if open.response_end.is_none() {
+            open.exchange.outcome = Outcome::Broken(broken);
+        }
+        self.end(open, Some((broken, at)), next);
     }
 
-    fn end(&mut self, open: Open, outcome: Outcome, broken: Option<(Broken, Moment)>) {
-        let ends = [open.request_end, open.response_end];
+    fn end(&self, open: &mut Open, broken: Option<(Broken, Moment)>, next: &mut impl FnMut(ExchangeEvent<'_>)) {
+        let Open { exchange, request_end, response_end } = open;
+        let ends = [*request_end, *response_end];
         // Bytes of a body that were not read, but counted, are missed by nobody.
         let cut = |end: &BodyEnd| end.bytes_lost && end.body_bytes.is_none();
         let bytes_lost =
             ends.iter().flatten().any(|(end, _)| cut(end)) || matches!(broken, Some((Broken::BytesLost, _)));
+        exchange.partial = match (bytes_lost, exchange.has_unknown_fields()) {
+            (true, _) => Some(Partial::BytesLost),
+            (false, true) => Some(Partial::JoinedMidStream),
+            (false, false) => None,
+        };
         let last = ends.iter().flatten().map(|(_, at)| *at).chain(broken.map(|(_, at)| at));
-        let last = last.max_by_key(|at| at.time).unwrap_or(open.first);
+        exchange.last = last.max_by_key(|at| at.time).unwrap_or(exchange.first);
         let body_bytes = |end: Option<(BodyEnd, Moment)>| end.and_then(|(end, _)| end.body_bytes);
-        self.counters.exchanges(open.protocol).increment();
-        self.events.push_back(ExchangeEvent::Ended(Box::new(Exchange {
-            id: open.id,
-            protocol: open.protocol,
-            role: open.role,
-            connection: open.connection,
-            request: open.request,
-            response: open.response,
-            outcome,
-            partial: bytes_lost.then_some(Partial::BytesLost),
-            request_body_bytes: body_bytes(open.request_end),
-            response_body_bytes: body_bytes(open.response_end),
-            first: open.first,
-            response_first: open.response_first,
-            last,
-        })));
-    }
-
-    fn handle_over(&mut self, connection: u64, broken: Broken, at: Moment) {
-        while let Some(open) = self.open.remove_oldest(connection) {
-            self.end_broken(*open, broken, at);
-        }
+        exchange.request_body_bytes = body_bytes(ends[0]);
+        exchange.response_body_bytes = body_bytes(ends[1]);
+        self.counters.exchanges(exchange.protocol).increment();
+        next(ExchangeEvent::Ended(exchange));
     }
 }
 
@@ -246,7 +253,7 @@ impl Counters {
     }
 
     const fn incomplete(&self, protocol: Protocol, broken: Broken) -> Counter {
-        self.incomplete[protocol as usize][broken as usize]
+        self.incomplete[protocol as usize][broken.index()]
     }
 }
 
@@ -254,12 +261,19 @@ impl Counters {
 mod tests {
     use agent_protocols::http::{HttpRequest, HttpResponse, HttpVersion};
 
+    use std::rc::Rc;
+
     use super::*;
-    use crate::{exchanges::Endpoint, moment::KernelTime};
+    use crate::{
+        exchanges::{ConnectionFacts, Endpoint, Role},
+        moment::KernelTime,
+    };
 
     struct Pairing {
         ledger: Ledger,
         exchanges: Exchanges,
+        began: usize,
+        ended: Vec<Exchange>,
         time: u64,
     }
 
@@ -267,7 +281,7 @@ mod tests {
         fn new() -> Self {
             let ledger = Ledger::new();
             let exchanges = Exchanges::new(&ledger);
-            Self { ledger, exchanges, time: 0 }
+            Self { ledger, exchanges, began: 0, ended: Vec::new(), time: 0 }
         }
 
         fn hear(&mut self, connection: u64, what: impl FnOnce(Moment) -> What) {
@@ -283,21 +297,20 @@ mod tests {
                 handshake: None,
                 joined_mid_stream: false,
             });
-            let heard = Heard { connection, protocol: Protocol::Http1, role: Role::Server, what: what(mark) };
-            self.exchanges.handle_heard(heard);
+            let on = Side { connection, protocol: Protocol::Http1, role: Role::Server };
+            let Self { exchanges, began, ended, .. } = self;
+            exchanges.handle_heard(Heard { on, what: what(mark) }, &mut |event| match event {
+                ExchangeEvent::Began(_) => *began += 1,
+                ExchangeEvent::Ended(exchange) => ended.push(exchange.clone()),
+            });
         }
 
         fn part(&mut self, connection: u64, stream: u64, part: Part) {
             self.hear(connection, |mark| What::Message(Message { stream, mark, offset: 3, part }));
         }
 
-        fn events(&mut self) -> Vec<ExchangeEvent> {
-            std::iter::from_fn(|| self.exchanges.poll_event()).collect()
-        }
-
         fn ended(&mut self) -> Vec<Exchange> {
-            let ended = |event| if let ExchangeEvent::Ended(exchange) = event { Some(*exchange) } else { None };
-            self.events().into_iter().filter_map(ended).collect()
+            std::mem::take(&mut self.ended)
         }
     }
 
@@ -318,7 +331,7 @@ mod tests {
         pairing.part(1, 0, request());
         pairing.part(1, 0, response());
         pairing.part(1, 0, Part::ResponseEnd(END));
-        assert!(matches!(pairing.events()[..], [ExchangeEvent::Began(_)]));
+        assert_eq!((pairing.began, pairing.ended.len()), (1, 0));
         pairing.part(1, 0, Part::RequestEnd(BodyEnd { body_bytes: None, bytes_lost: true }));
         let ended = pairing.ended();
         assert_eq!((ended[0].outcome, ended[0].partial), (Outcome::Answered, Some(Partial::BytesLost)));
@@ -364,7 +377,7 @@ mod tests {
         assert_eq!(pairing.exchanges.open(), 2);
         // What comes after the end begins nothing.
         pairing.part(2, 0, Part::ResponseEnd(END));
-        assert!(pairing.events().is_empty());
+        assert_eq!((pairing.began, pairing.ended.len()), (4, 0));
     }
 
     #[test]
@@ -372,7 +385,7 @@ mod tests {
         let mut pairing = Pairing::new();
         pairing.exchanges.limit = 2;
         (0..5).for_each(|stream| pairing.part(1, stream, request()));
-        assert_eq!(pairing.events().len(), 2);
+        assert_eq!(pairing.began, 2);
         assert!(pairing.ledger.lines().contains("{protocol=\"http1\",reason=\"table_full\"} 3"));
     }
 }

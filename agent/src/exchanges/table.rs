@@ -2,24 +2,32 @@
 //! A table by connection and stream, for what mostly has one stream a connection and sometimes hundreds.
 //!
 //! In: entries whose streams grow on each connection. Out: an entry, or the oldest of a connection that has ended.
-//! Costs one look-up by connection, however many connections there are.
+//! Costs a look at one place where few are open, and one look-up by connection where many are.
+
+use std::collections::hash_map::Entry;
 
 use rustc_hash::FxHashMap;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 
 /// Where an entry lies: connection and stream.
 pub type Key = (u64, u64);
 
+/// Places for entries that come first to theirs; a power of two. Larger: memory, 24 bytes each. Smaller: of a few hundred
+/// that are open at once, more are looked up.
+const PLACES: usize = if cfg!(test) { 2 } else { 2048 };
+
 #[derive(Debug)]
 pub struct Table<T> {
-    /// Streams in growing order; no connection is without one.
-    connections: FxHashMap<u64, SmallVec<[(u64, T); 1]>>,
+    places: Box<[Option<(Key, T)>]>,
+    /// Those whose place another one has. Streams in growing order; no connection is without one.
+    others: FxHashMap<u64, SmallVec<[(u64, T); 1]>>,
     entries: usize,
 }
 
 impl<T> Default for Table<T> {
     fn default() -> Self {
-        Self { connections: FxHashMap::default(), entries: 0 }
+        let places = std::iter::repeat_with(|| None).take(PLACES).collect();
+        Self { places, others: FxHashMap::default(), entries: 0 }
     }
 }
 
@@ -29,46 +37,77 @@ impl<T> Table<T> {
     }
 
     pub fn get_mut(&mut self, (connection, stream): Key) -> Option<&mut T> {
-        let streams = self.connections.get_mut(&connection)?;
-        let index = streams.binary_search_by_key(&stream, |(stream, _)| *stream).ok()?;
-        Some(&mut streams[index].1)
-    }
-
-    /// Gives the entry that was there before.
-    pub fn insert(&mut self, (connection, stream): Key, entry: T) -> Option<T> {
-        let Some(streams) = self.connections.get_mut(&connection) else {
-            self.connections.insert(connection, smallvec![(stream, entry)]);
-            self.entries += 1;
-            return None;
-        };
-        match streams.binary_search_by_key(&stream, |(stream, _)| *stream) {
-            Ok(index) => Some(std::mem::replace(&mut streams[index].1, entry)),
-            Err(index) => {
-                streams.insert(index, (stream, entry));
-                self.entries += 1;
-                None
-            }
+        match &mut self.places[place(connection)] {
+            Some((of, entry)) if *of == (connection, stream) => Some(entry),
+            _ => find(&mut self.others, (connection, stream)),
         }
     }
 
-    pub fn remove(&mut self, (connection, stream): Key) -> Option<T> {
-        self.remove_where(connection, |streams| streams.binary_search_by_key(&stream, |(stream, _)| *stream).ok())
+    /// Gives the entry that was there before.
+    pub fn insert(&mut self, key @ (connection, stream): Key, entry: T) -> Option<T> {
+        if let Some(before) = self.get_mut(key) {
+            return Some(std::mem::replace(before, entry));
+        }
+        self.entries += 1;
+        match &mut self.places[place(connection)] {
+            place @ None => *place = Some((key, entry)),
+            Some(_) => {
+                let streams = self.others.entry(connection).or_default();
+                let index = streams.partition_point(|(of, _)| *of < stream);
+                streams.insert(index, (stream, entry));
+            }
+        }
+        None
+    }
+
+    pub fn remove(&mut self, key @ (connection, stream): Key) -> Option<T> {
+        let place = &mut self.places[place(connection)];
+        let removed = match place {
+            Some((of, _)) if *of == key => place.take().map(|(_, entry)| entry),
+            _ => self.remove_other(connection, |streams| streams.binary_search_by_key(&stream, |(of, _)| *of).ok()),
+        };
+        self.entries -= usize::from(removed.is_some());
+        removed
     }
 
     /// Of a connection's entries, the one with the lowest stream.
     pub fn remove_oldest(&mut self, connection: u64) -> Option<T> {
-        self.remove_where(connection, |_| Some(0))
+        let first = match &self.places[place(connection)] {
+            Some(((of, stream), _)) if *of == connection => Some(*stream),
+            _ => None,
+        };
+        let other = self.others.get(&connection).and_then(|streams| streams.first()).map(|(stream, _)| *stream);
+        let oldest = first.into_iter().chain(other).min()?;
+        self.remove((connection, oldest))
     }
 
-    fn remove_where(&mut self, connection: u64, find: impl FnOnce(&[(u64, T)]) -> Option<usize>) -> Option<T> {
-        let streams = self.connections.get_mut(&connection)?;
-        let (_, entry) = streams.remove(find(streams)?);
-        if streams.is_empty() {
-            self.connections.remove(&connection);
+    fn remove_other(&mut self, connection: u64, find: impl FnOnce(&[(u64, T)]) -> Option<usize>) -> Option<T> {
+        if self.others.is_empty() {
+            return None;
         }
-        self.entries -= 1;
+        let Entry::Occupied(mut streams) = self.others.entry(connection) else { return None };
+        let index = find(streams.get())?;
+        let (_, entry) = match streams.get().len() {
+            1 => streams.remove().pop()?,
+            _ => streams.get_mut().remove(index),
+        };
         Some(entry)
     }
+}
+
+fn find<T>(others: &mut FxHashMap<u64, SmallVec<[(u64, T); 1]>>, (connection, stream): Key) -> Option<&mut T> {
+    if others.is_empty() {
+        return None;
+    }
+    let streams = others.get_mut(&connection)?;
+    let index = streams.binary_search_by_key(&stream, |(of, _)| *of).ok()?;
+    Some(&mut streams[index].1)
+}
+
+/// Numbers of connections are given one after the other on each processor, so that they differ in few bits.
+const fn place(connection: u64) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    (connection.wrapping_mul(SPREAD) >> (u64::BITS - PLACES.ilog2())) as usize
 }
 
 #[cfg(test)]
@@ -97,7 +136,7 @@ mod tests {
                 }
                 prop_assert_eq!(table.len(), expected.len());
             }
-            prop_assert_eq!(table.connections.is_empty(), expected.is_empty());
+            prop_assert_eq!(expected.is_empty(), table.others.is_empty() && table.places.iter().all(Option::is_none));
         }
     }
 }

@@ -4,7 +4,7 @@
 use super::{otlp::OtlpExporter, stdout::Stdout};
 use crate::{
     ledger::{Counter, Family, Ledger},
-    policy::ReleasedSpan,
+    policy::Released,
 };
 
 pub struct Outputs {
@@ -21,12 +21,12 @@ impl Outputs {
     }
 
     /// Never waits: each exporter has a bounded queue, and counts what finds it full.
-    pub fn handle_span(&self, span: ReleasedSpan) {
+    pub fn handle_span(&self, span: Released<'_>) {
         if let Some(otlp) = &self.otlp {
-            otlp.offer(&span);
+            otlp.offer(span);
         }
         match &self.stdout {
-            Some(stdout) => stdout.handle_span(span),
+            Some(stdout) => stdout.handle_span(span.kept()),
             None if self.otlp.is_none() => self.discarded.increment(),
             None => {}
         }

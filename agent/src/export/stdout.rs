@@ -22,8 +22,9 @@ use crate::{
 
 use super::{json, terminal::Terminal};
 
-/// Spans that wait to be written, about 1 KB each. Larger: memory, while the reader pauses. Smaller: bursts are dropped.
-const QUEUE: usize = 2048;
+/// Spans that wait to be written, about 1 KB each. Larger: memory, while the reader pauses. Smaller: bursts are dropped, and
+/// whatever ended within a few milliseconds leaves in one.
+const QUEUE: usize = 16_384;
 
 /// Spans in one JSON line. Larger: lines that tools refuse. Smaller: the resource is repeated more often.
 const SPANS_IN_A_LINE: usize = 512;

@@ -16,6 +16,31 @@ use crate::{
 };
 
 /// A span that may leave the machine.
+#[derive(Clone, Copy, Debug)]
+pub struct Released<'a> {
+    span: &'a Span,
+    resource: &'a Arc<Resource>,
+}
+
+impl<'a> Released<'a> {
+    #[must_use]
+    pub const fn span(self) -> &'a Span {
+        self.span
+    }
+
+    #[must_use]
+    pub const fn resource(self) -> &'a Arc<Resource> {
+        self.resource
+    }
+
+    /// For an exporter that does not write it at once.
+    #[must_use]
+    pub fn kept(self) -> ReleasedSpan {
+        ReleasedSpan { span: self.span.clone(), resource: Arc::clone(self.resource) }
+    }
+}
+
+/// The same, on its way to another thread.
 #[derive(Clone, Debug)]
 pub struct ReleasedSpan {
     span: Span,
@@ -48,21 +73,29 @@ impl Policy {
         Self { sampler: *sampler, sampled_out: ledger.counter(Family::SpansDropped, &labels) }
     }
 
-    pub fn release(&mut self, mut span: Span, resource: Arc<Resource>) -> Option<ReleasedSpan> {
-        if !sampler::is_sampled(&self.sampler, &span) {
+    pub fn release<'a>(&mut self, span: &'a mut Span, resource: &'a Arc<Resource>) -> Option<Released<'a>> {
+        if !sampler::is_sampled(&self.sampler, span) {
             self.sampled_out.increment();
             return None;
         }
-        redaction::redact(&mut span);
-        Some(ReleasedSpan { span, resource })
+        redaction::redact(span);
+        Some(Released { span, resource })
     }
 }
 
 /// For the tests of exporters, which need released spans: through the policy, as any other.
 #[cfg(test)]
-pub(crate) fn released_for_tests(span: Span, resource: Arc<Resource>) -> ReleasedSpan {
+pub(crate) fn released_for_tests(mut span: Span, resource: Arc<Resource>) -> ReleasedSpan {
     let mut policy = Policy::new(&SamplerConfig::AlwaysOn, &Ledger::new());
-    policy.release(span, resource).expect("everything is sampled")
+    policy.release(&mut span, &resource).expect("everything is sampled").kept()
+}
+
+#[cfg(test)]
+impl ReleasedSpan {
+    /// As exporters are given it.
+    pub(crate) const fn leaving(&self) -> Released<'_> {
+        Released { span: &self.span, resource: &self.resource }
+    }
 }
 
 #[cfg(test)]

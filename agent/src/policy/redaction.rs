@@ -10,9 +10,9 @@
 //! Does not: recognise secrets by what they look like, nor those in other parts of a path. Bias: a harmless parameter
 //! with one of these names loses its value; that is preferred to a secret that leaves.
 
-use std::borrow::Cow;
+use std::{borrow::Cow, sync::Arc};
 
-use crate::spans::{Span, Value};
+use crate::spans::{Attribute, Span, Value};
 
 /// In lower case. The first lines are those of the semantic conventions (`url.full`, `url.query`) and their kin of the
 /// same clouds; the rest is what frameworks and OAuth (RFC 6749, RFC 6750) put into URLs.
@@ -71,8 +71,18 @@ const LONGEST_NAME_BYTES: usize = 3 * 24;
 const REDACTED: &str = "REDACTED";
 
 pub fn redact(span: &mut Span) {
-    // What a span shares with others holds no URL.
-    for attribute in &mut span.attributes {
+    if let Some(standing) = &mut span.standing
+        && let Some(released) = standing.released(redact_attributes)
+    {
+        *standing = Arc::clone(released);
+    }
+    redact_attributes(&mut span.attributes);
+}
+
+/// True where anything was secret.
+fn redact_attributes(attributes: &mut [Attribute]) -> bool {
+    let mut any = false;
+    for attribute in attributes {
         let Value::Text(text) = &mut attribute.value else { continue };
         let redacted = match attribute.key {
             "url.full" => url(text),
@@ -82,8 +92,10 @@ pub fn redact(span: &mut Span) {
         };
         if let Cow::Owned(redacted) = redacted {
             *text = Cow::Owned(redacted);
+            any = true;
         }
     }
+    any
 }
 
 /// Borrowed where nothing was secret, and so are the parts below.

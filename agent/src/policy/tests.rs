@@ -8,7 +8,7 @@ use proptest::prelude::*;
 use super::*;
 use crate::{
     moment::WallTime,
-    spans::{Attribute, Kind, Sampled, SpanId, Status, TraceId, Value},
+    spans::{Attribute, Kind, Sampled, SpanId, Standing, Status, TraceId, Value},
 };
 
 fn span(trace_id: [u8; 16], sampled: Sampled, attributes: &[(&'static str, &str)]) -> Span {
@@ -33,9 +33,26 @@ fn span(trace_id: [u8; 16], sampled: Sampled, attributes: &[(&'static str, &str)
     }
 }
 
-fn release(sampler: SamplerConfig, span: Span) -> Option<ReleasedSpan> {
+#[test]
+fn what_spans_share_is_redacted_once_for_all() {
+    let shared = |text: &str| {
+        let attribute = Attribute { key: "url.query", value: Value::Text(Cow::Owned(text.to_owned())) };
+        Arc::new(Standing::new(vec![attribute], true))
+    };
+    let leaves = |standing: &Arc<Standing>| {
+        let span = Span { standing: Some(Arc::clone(standing)), ..span([1; 16], Sampled::No, &[]) };
+        let released = release(SamplerConfig::AlwaysOn, span).expect("always on");
+        released.span().standing.clone().expect("it was there")
+    };
+    let (secret, harmless) = (shared("token=x"), shared("a=x"));
+    assert_eq!(*leaves(&secret), *shared("token=REDACTED"));
+    assert!(Arc::ptr_eq(&leaves(&secret), &leaves(&secret)));
+    assert!(Arc::ptr_eq(&leaves(&harmless), &harmless));
+}
+
+fn release(sampler: SamplerConfig, mut span: Span) -> Option<ReleasedSpan> {
     let resource = Arc::new(Resource { id: 1, attributes: Vec::new() });
-    Policy::new(&sampler, &Ledger::new()).release(span, resource)
+    Policy::new(&sampler, &Ledger::new()).release(&mut span, &resource).map(Released::kept)
 }
 
 fn check(key: &'static str, text: &str, expected: &str) {
@@ -129,7 +146,7 @@ fn what_is_sampled_out_is_counted() {
     let ledger = Ledger::new();
     let mut policy = Policy::new(&SamplerConfig::AlwaysOff, &ledger);
     let resource = Arc::new(Resource { id: 1, attributes: Vec::new() });
-    assert!(policy.release(span([1; 16], Sampled::Undecided, &[]), resource).is_none());
+    assert!(policy.release(&mut span([1; 16], Sampled::Undecided, &[]), &resource).is_none());
     assert_eq!(ledger.lines(), "onlooker_spans_dropped_total{stage=\"policy\",reason=\"sampled_out\"} 1\n");
 }
 

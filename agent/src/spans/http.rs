@@ -17,7 +17,8 @@ use agent_protocols::{
 
 use super::{
     Attribute, Status, Value,
-    standing::{Parties, Standing, StandingCache},
+    description::Description,
+    standing::{Convention, Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
 use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Handshake, Outcome, Role};
@@ -29,15 +30,6 @@ const TEXT_BYTES: usize = 8 * 1024;
 /// Attributes of a usual span beside the standing ones, so that their list grows once.
 const USUAL_ATTRIBUTES: usize = 8;
 
-/// A span's part that depends on the protocol.
-#[derive(Debug)]
-pub struct Description {
-    pub name: Cow<'static, str>,
-    pub standing: Option<Arc<Standing>>,
-    pub attributes: Vec<Attribute>,
-    pub status: Status,
-}
-
 #[must_use]
 pub fn describe(
     exchange: &Exchange,
@@ -47,39 +39,25 @@ pub fn describe(
 ) -> Description {
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
     let known = known_method(request.method());
-    if known.is_none() {
+    // A method that is not known is something else than one that nobody knows.
+    let method = known.or((!is_unknown(request.method(), request)).then_some("_OTHER"));
+    if known.is_none() && method.is_some() {
         list.text("http.request.method_original", request.method());
     }
-    let target = Target::parse(request.method(), request.target());
-    let ConnectionFacts { local, remote, is_tls, .. } = *exchange.connection;
-    let server = match exchange.role {
-        Role::Server => local,
-        Role::Client => remote,
-    };
-    let parties = Parties {
-        role: exchange.role,
-        version: request.version,
-        method: known.unwrap_or("_OTHER"),
-        // A unix socket's number is told nowhere.
-        server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
-        is_tls,
-        peer: remote.address(),
-        fields: request.standing_fields(),
-    };
+    let target = target_of(request);
+    let parties = Parties::of(exchange, request, Convention::Http { method });
     // Where the target names the server, it stands above the header fields.
     let standing = match target.authority {
         Some(_) => Arc::new(stand(&parties, request, &target)),
         None => standing.get(&parties, || stand(&parties, request, &target)),
     };
+    let remote = exchange.connection.remote;
     match exchange.role {
         Role::Server => {
             list.path_and_query(&target);
-            if standing.is_direct {
-                list.port("client.port", remote);
-            }
-            list.port("network.peer.port", remote);
+            list.client_ports(standing.is_direct, remote);
         }
-        Role::Client => list.full_url(&target, authority(&target, request), remote, is_tls),
+        Role::Client => list.full_url(&target, request, authority(&target, request), &exchange.connection),
     }
     list.handshake(exchange.connection.handshake.as_deref());
     list.size("http.request.body.size", exchange.request_body_bytes);
@@ -87,40 +65,21 @@ pub fn describe(
     if request.ambiguous_length || response.is_some_and(|response| response.ambiguous_length) {
         list.push("onlooker.http.ambiguous_length", Value::Boolean(true));
     }
-    let status = list.outcome(exchange, response.map(|response| response.status));
+    let status = list.outcome(exchange, response.and_then(status_of));
     let name = Cow::Borrowed(known.unwrap_or("HTTP"));
-    Description { name, standing: Some(standing), attributes: list.0, status }
+    Description { name, standing, attributes: list.0, status }
 }
 
 /// What all requests of these parties have in common. Of the target only what names the server is looked at.
 fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Standing {
     let mut list = List(Vec::new());
-    let mut is_direct = false;
-    list.constant("http.request.method", parties.method);
+    if let Convention::Http { method: Some(method) } = parties.convention {
+        list.constant("http.request.method", method);
+    }
     if parties.role == Role::Server {
         list.scheme(target, request, parties.is_tls);
     }
-    list.end_point("server.address", "server.port", authority(target, request), parties.server);
-    if parties.role == Role::Server {
-        is_direct = list.client(request, parties.peer);
-    }
-    match parties.peer {
-        Some(address) => list.owned("network.peer.address", address.to_string()),
-        None if parties.server == Endpoint::Unknown => {}
-        None => list.constant("network.transport", "unix"),
-    }
-    if parties.role == Role::Client {
-        list.port("network.peer.port", parties.server);
-    }
-    list.constant("network.protocol.name", "http");
-    list.constant(
-        "network.protocol.version",
-        match parties.version {
-            HttpVersion::Http10 => "1.0",
-            HttpVersion::Http11 => "1.1",
-            HttpVersion::Http2 => "2",
-        },
-    );
+    let is_direct = list.parties(parties, request, authority(target, request));
     if let Some(agent) = request.header(Header::UserAgent) {
         list.text("user_agent.original", agent);
     }
@@ -129,6 +88,31 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
 
 fn authority<'a>(target: &Target<'a>, request: &'a HttpRequest) -> Option<Authority<'a>> {
     target.authority.or_else(|| request.header(Header::Host).and_then(Authority::parse))
+}
+
+fn target_of(request: &HttpRequest) -> Target<'_> {
+    match request.target() {
+        target if is_unknown(target, request) => Target::default(),
+        // An extended CONNECT (RFC 8441) has a path, as other requests.
+        path if request.header(Header::Protocol).is_some() => Target::parse(b"", path),
+        target => Target::parse(request.method(), target),
+    }
+}
+
+/// Whether a part that every request has is not known.
+fn is_unknown(part: &[u8], request: &HttpRequest) -> bool {
+    part.is_empty() && request.has_unknown_fields
+}
+
+/// None where it is not known.
+pub(super) fn status_of(response: &HttpResponse) -> Option<u16> {
+    (response.status != 0).then_some(response.status)
+}
+
+/// HTTP/2 says it with every request; HTTP/1 only where the target is a URL.
+fn is_https(target: &Target, request: &HttpRequest) -> bool {
+    let is_url = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
+    is_url || request.header(Header::Scheme) == Some(b"https")
 }
 
 /// The methods of RFC 9110 and RFC 5789. Methods are case-sensitive: `get` is not one of them.
@@ -147,28 +131,32 @@ fn known_method(method: &[u8]) -> Option<&'static str> {
     })
 }
 
-struct List(Vec<Attribute>);
+/// A text of no more than [`TEXT_BYTES`]. Bytes that are not UTF-8 become replacement characters.
+pub(super) fn cut_text(bytes: &[u8]) -> String {
+    let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
+    String::from_utf8_lossy(cut).into_owned()
+}
+
+pub(super) struct List(pub(super) Vec<Attribute>);
 
 impl List {
-    fn push(&mut self, key: &'static str, value: Value) {
+    pub(super) fn push(&mut self, key: &'static str, value: Value) {
         self.0.push(Attribute { key, value });
     }
 
-    fn constant(&mut self, key: &'static str, text: &'static str) {
+    pub(super) fn constant(&mut self, key: &'static str, text: &'static str) {
         self.push(key, Value::Text(Cow::Borrowed(text)));
     }
 
-    fn owned(&mut self, key: &'static str, text: String) {
+    pub(super) fn owned(&mut self, key: &'static str, text: String) {
         self.push(key, Value::Text(Cow::Owned(text)));
     }
 
-    /// Bytes that are not UTF-8 become replacement characters.
-    fn text(&mut self, key: &'static str, bytes: &[u8]) {
-        let cut = &bytes[..bytes.len().min(TEXT_BYTES)];
-        self.owned(key, String::from_utf8_lossy(cut).into_owned());
+    pub(super) fn text(&mut self, key: &'static str, bytes: &[u8]) {
+        self.owned(key, cut_text(bytes));
     }
 
-    fn size(&mut self, key: &'static str, bytes: Option<u64>) {
+    pub(super) fn size(&mut self, key: &'static str, bytes: Option<u64>) {
         if let Some(bytes) = bytes {
             self.push(key, Value::Integer(i64::try_from(bytes).unwrap_or(i64::MAX)));
         }
@@ -188,7 +176,7 @@ impl List {
     }
 
     /// What was agreed on before the first request.
-    fn handshake(&mut self, handshake: Option<&Handshake>) {
+    pub(super) fn handshake(&mut self, handshake: Option<&Handshake>) {
         let Some(Handshake { version, server_name }) = handshake else { return };
         if let Some(version) = version {
             self.constant("tls.protocol.name", "tls");
@@ -210,17 +198,22 @@ impl List {
 
     /// The conventions ask for the scheme of the original client's request where a header tells it.
     fn scheme(&mut self, target: &Target, request: &HttpRequest, is_tls: bool) {
-        let is_https = target.absolute.is_some_and(|url| url.starts_with(b"https://"));
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
-            None if is_https || is_tls => self.constant("url.scheme", "https"),
+            None if is_tls || is_https(target, request) => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
 
     /// The absolute URL; none for CONNECT, whose target is not a URL, and none where no host is known.
-    fn full_url(&mut self, target: &Target, authority: Option<Authority>, remote: Endpoint, is_tls: bool) {
-        let url = match (target.absolute, target.path, authority, remote) {
+    fn full_url(
+        &mut self,
+        target: &Target,
+        request: &HttpRequest,
+        authority: Option<Authority>,
+        connection: &ConnectionFacts,
+    ) {
+        let url = match (target.absolute, target.path, authority, connection.remote) {
             (Some(absolute), ..) => absolute.to_vec(),
             (None, Some(path), authority, remote) => {
                 let host = match (authority, remote) {
@@ -228,9 +221,10 @@ impl List {
                     (None, Endpoint::Internet(address)) => Cow::Owned(address.to_string().into_bytes()),
                     (None, Endpoint::Unix(_) | Endpoint::Unknown) => return,
                 };
-                let scheme = if is_tls { &b"https://"[..] } else { b"http://" };
                 let path = if path == b"*" { b"" } else { path };
                 let query = target.query.map_or([&b""[..], b""], |query| [b"?", query]);
+                let is_https = connection.is_tls || is_https(target, request);
+                let scheme = if is_https { &b"https://"[..] } else { b"http://" };
                 [scheme, host.as_ref(), path, query[0], query[1]].concat()
             }
             _ => return,
@@ -257,6 +251,44 @@ impl List {
         }
     }
 
+    /// Who talks to whom, and how; for calls of any convention. True: the client's address is that of the connection.
+    pub(super) fn parties(
+        &mut self,
+        parties: &Parties<'_>,
+        request: &HttpRequest,
+        authority: Option<Authority<'_>>,
+    ) -> bool {
+        let Parties { role, server, peer, .. } = *parties;
+        self.end_point("server.address", "server.port", authority, server);
+        let is_direct = role == Role::Server && self.client(request, peer);
+        match peer {
+            Some(address) => self.owned("network.peer.address", address.to_string()),
+            None if server == Endpoint::Unknown => {}
+            None => self.constant("network.transport", "unix"),
+        }
+        if role == Role::Client {
+            self.port("network.peer.port", server);
+        }
+        self.constant("network.protocol.name", "http");
+        self.constant(
+            "network.protocol.version",
+            match parties.version {
+                HttpVersion::Http10 => "1.0",
+                HttpVersion::Http11 => "1.1",
+                HttpVersion::Http2 => "2",
+            },
+        );
+        is_direct
+    }
+
+    /// The ports of a client, which differ from one connection to the next. `is_direct`: as `parties` has it.
+    pub(super) fn client_ports(&mut self, is_direct: bool, client: Endpoint) {
+        if is_direct {
+            self.port("client.port", client);
+        }
+        self.port("network.peer.port", client);
+    }
+
     /// The client behind all proxies where a header tells it, as the conventions ask. True: it is the connection's own.
     fn client(&mut self, request: &HttpRequest, peer: Option<IpAddr>) -> bool {
         let forwarded = request.header(Header::XForwardedFor).and_then(|value| {
@@ -272,7 +304,7 @@ impl List {
     }
 
     /// The status code, never a made-up one, and what went wrong.
-    fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
+    pub(super) fn outcome(&mut self, exchange: &Exchange, code: Option<u16>) -> Status {
         if let Some(code) = code {
             self.push("http.response.status_code", Value::Integer(code.into()));
         }

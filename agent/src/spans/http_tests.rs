@@ -5,9 +5,9 @@ use std::rc::Rc;
 
 use agent_protocols::{Protocol, Request, Response, http::Kept};
 
-use super::*;
+use super::{super::repeats::Repeats, *};
 use crate::{
-    exchanges::{ExchangeId, Partial},
+    exchanges::{ConnectionFacts, ExchangeId, Partial},
     moment::Moment,
 };
 
@@ -43,7 +43,10 @@ const fn client(method: &'static [u8], target: &'static [u8]) -> Case {
 /// Name, status and attributes, one a line, sorted.
 fn described(case: &Case) -> String {
     let (method, target) = case.request;
-    let request = HttpRequest::new(case.version, method, target, case.headers);
+    described_as(case, &HttpRequest::new(case.version, method, target, case.headers))
+}
+
+fn exchange_of(case: &Case, request: &HttpRequest) -> Exchange {
     let response = case.status.map(|status| HttpResponse::new(case.version, status, &[]));
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (near, far) = match (case.unix, case.role) {
@@ -61,26 +64,42 @@ fn described(case: &Case) -> String {
         handshake: None,
         joined_mid_stream: false,
     };
-    let exchange = Exchange {
+    Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http1,
         role: case.role,
         connection: Rc::new(facts),
         request: Request::Http(request.clone()),
-        response: response.clone().map(Response::Http),
+        response: response.map(Response::Http),
         outcome: case.outcome,
         partial: case.partial,
         request_body_bytes: Some(0),
         response_body_bytes: case.status.map(|_| 12),
+        rpc: None,
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
-    };
+    }
+}
+
+/// As `described`, with another request.
+fn described_as(case: &Case, request: &HttpRequest) -> String {
+    let exchange = exchange_of(case, request);
+    let response = exchange.response.as_ref().map(|Response::Http(response)| response);
     let mut cache = StandingCache::default();
-    let description = describe(&exchange, &request, response.as_ref(), &mut cache);
-    let again = describe(&exchange, &request, response.as_ref(), &mut cache);
+    let description = describe(&exchange, request, response, &mut cache);
+    let again = describe(&exchange, request, response, &mut cache);
     assert_eq!((&again.standing, &again.attributes), (&description.standing, &description.attributes));
-    let standing = description.standing.iter().flat_map(|standing| &standing.attributes);
+    let mut repeats = Repeats::default();
+    for _ in 0..3 {
+        let repeated = repeats.describe(&exchange, || describe(&exchange, request, response, &mut cache));
+        assert_eq!((&repeated.name, repeated.status), (&description.name, description.status));
+        let all = |description: &Description| {
+            description.standing.attributes.iter().chain(&description.attributes).cloned().collect::<Vec<_>>()
+        };
+        assert_eq!(all(&repeated), all(&description));
+    }
+    let standing = description.standing.attributes.iter();
     let is_redacted = |attribute: &Attribute| ["url.full", "url.path", "url.query"].contains(&attribute.key);
     assert!(!standing.clone().any(is_redacted), "policy looks at the span's own attributes");
     let lines = standing.chain(&description.attributes).map(|attribute| {
@@ -93,6 +112,48 @@ fn described(case: &Case) -> String {
     let mut lines: Vec<String> = lines.collect();
     lines.sort();
     format!("{} {:?}\n{}", description.name, description.status, lines.join("\n"))
+}
+
+#[test]
+fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
+    let case = server(b"GET", b"/a?token=b");
+    let request = HttpRequest::new(case.version, b"GET", b"/a?token=b", &[(Header::Host, b"h")]);
+    let exchange = || exchange_of(&case, &request);
+    let (mut repeats, mut described) = (Repeats::default(), 0);
+    let mut times = |exchange: &Exchange| {
+        let before = described;
+        for _ in 0..5 {
+            repeats.describe(exchange, || {
+                described += 1;
+                describe(exchange, &request, None, &mut StandingCache::default())
+            });
+        }
+        described - before
+    };
+    let usual = exchange();
+    assert_eq!(times(&usual), 2, "the second time it is kept");
+    let connection = Rc::clone(&usual.connection);
+    let on_it = |change: fn(&mut Exchange)| {
+        let mut changed = Exchange { connection: Rc::clone(&connection), ..exchange() };
+        change(&mut changed);
+        changed
+    };
+    assert_eq!(times(&on_it(|_| {})), 0);
+    assert_eq!(times(&on_it(|exchange| exchange.response_body_bytes = Some(13))), 2);
+    assert_eq!(times(&on_it(|exchange| exchange.request_body_bytes = None)), 2);
+    let not_found = |exchange: &mut Exchange| {
+        exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 404, &[])));
+    };
+    assert_eq!(times(&on_it(not_found)), 2);
+    let failed_call = |exchange: &mut Exchange| {
+        let status = [(Header::GrpcStatus, &b"13"[..])];
+        exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &status)));
+    };
+    assert_eq!(times(&on_it(failed_call)), 5, "the next may end otherwise");
+    assert_eq!(times(&exchange()), 2, "another connection");
+    assert_eq!(times(&on_it(|exchange| exchange.partial = Some(Partial::BytesLost))), 5, "never kept");
+    assert_eq!(times(&on_it(|exchange| exchange.outcome = Outcome::Broken(Broken::ConnectionReset))), 5);
+    assert_eq!(times(&on_it(|exchange| exchange.response = None)), 5);
 }
 
 fn check(case: &Case, expected: &str) {
@@ -305,6 +366,7 @@ fn both_lengths_are_flagged() {
         partial: None,
         request_body_bytes: None,
         response_body_bytes: None,
+        rpc: None,
         first: Moment::default(),
         response_first: None,
         last: Moment::default(),
@@ -312,4 +374,48 @@ fn both_lengths_are_flagged() {
     let attributes = describe(&exchange, &request, None, &mut StandingCache::default()).attributes;
     let flag = attributes.iter().find(|attribute| attribute.key == "onlooker.http.ambiguous_length");
     assert_eq!(flag.map(|flag| &flag.value), Some(&Value::Boolean(true)));
+}
+
+#[test]
+fn http_2_says_the_scheme_itself() {
+    let over_http2 = |case| Case {
+        version: HttpVersion::Http2,
+        headers: &[(Header::Scheme, b"https"), (Header::Host, b"shop.example")],
+        ..case
+    };
+    let keys = ["url.", "network.protocol"];
+    let version = ["network.protocol.name: http", "network.protocol.version: 2"];
+    let parts = ["url.path: /a", "url.query: b", "url.scheme: https"];
+    check_lines(&over_http2(server(b"GET", b"/a?b")), &keys, &[&parts[..], &version].concat());
+    let full = ["url.full: https://shop.example/a?b"];
+    check_lines(&over_http2(client(b"GET", b"/a?b")), &keys, &[&full[..], &version].concat());
+}
+
+#[test]
+fn an_extended_connect_has_a_path() {
+    let case = Case { headers: &[(Header::Protocol, b"websocket")], ..server(b"CONNECT", b"/chat?room=1") };
+    check_lines(&case, &["url.path", "url.query"], &["url.path: /chat", "url.query: room=1"]);
+    check_lines(&server(b"CONNECT", b"/chat"), &["url.path"], &[]);
+}
+
+#[test]
+fn what_was_named_before_the_connection_was_seen_is_left_out() {
+    let request = |method: &[u8], target: &[u8]| {
+        let mut kept = Kept::of_request(method, target);
+        kept.note_unknown();
+        HttpRequest::keep(HttpVersion::Http2, kept, false)
+    };
+    assert_eq!(target_of(&request(b"GET", b"")).path, None);
+    assert_eq!(target_of(&request(b"GET", b"/a")).path, Some(&b"/a"[..]));
+    let unknown = described_as(&server(b"", b""), &request(b"", b""));
+    assert!(unknown.starts_with("HTTP Unset\n"), "{unknown}");
+    assert!(!["http.request.method", "url.path"].iter().any(|key| unknown.contains(key)), "{unknown}");
+    let case = Case {
+        version: HttpVersion::Http2,
+        status: Some(0),
+        partial: Some(Partial::JoinedMidStream),
+        ..client(b"GET", b"/")
+    };
+    let keys = ["http.response.status_code", "error.type", "onlooker"];
+    check_lines(&case, &keys, &["onlooker.partial: joined_mid_stream"]);
 }

@@ -8,13 +8,18 @@
 //! An exchange that has ended settles for `SETTLE_NS`, because events of two processes may come in the wrong order.
 //! Then it is decided, or waits until the exchange is decided that it depends on, `HOLD_NS` at the longest.
 
+mod by_time;
 mod context;
+mod description;
+mod grpc;
 mod http;
 mod identity;
 mod open;
 mod parents;
 mod passing;
 mod processes;
+mod repeats;
+mod slots;
 mod span;
 mod standing;
 mod target;
@@ -26,16 +31,17 @@ use rustc_hash::FxHashMap;
 
 pub use context::Context;
 pub use identity::Identities;
-use open::{EndFacts, Lineage, Open, Record};
+use open::{Described, EndFacts, Lineage, Open, Record};
 use parents::{Ambiguity, Decider, Decision};
 use passing::Passing;
 use processes::{Candidates, Process};
+use repeats::Repeats;
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
 pub use standing::Standing;
 use standing::StandingCache;
 
 use crate::{
-    exchanges::{Began, Exchange, ExchangeEvent, ExchangeId, Role},
+    exchanges::{Exchange, ExchangeEvent, ExchangeId, Role},
     ledger::{Counter, Family, Ledger},
     moment::{KernelTime, WallClock},
 };
@@ -62,12 +68,12 @@ const PROCESSES: usize = 4096;
 
 /// The stage. Single-threaded; the caller gives events and time, and takes spans after each.
 pub struct Spans {
-    clock: WallClock,
+    outlet: Outlet,
     identities: Identities,
     open: Open,
     processes: FxHashMap<u32, Process>,
     passing: Passing,
-    standing: StandingCache,
+    describer: Describer,
     /// Open requests for which the tables had no room. While there are any, a call may be theirs.
     unseen_requests: usize,
     now: KernelTime,
@@ -76,8 +82,8 @@ pub struct Spans {
     held: VecDeque<(KernelTime, ExchangeId)>,
     waiting: usize,
     remembered: VecDeque<(KernelTime, ExchangeId)>,
-    ready: VecDeque<Span>,
-    spans: Counter,
+    /// Of exchanges for which there was no room: they wait for nothing but the next time.
+    unseen: Vec<(Described, SpanId, Lineage)>,
     ambiguous: [Counter; Ambiguity::ALL.len()],
 }
 
@@ -97,45 +103,48 @@ impl Spans {
     #[must_use]
     pub fn with(ledger: &Ledger, clock: WallClock, identities: Identities, records: usize) -> Self {
         Self {
-            clock,
+            outlet: Outlet { clock, spans: ledger.counter(Family::Spans, &[]) },
             identities,
             open: Open::new(records),
             processes: FxHashMap::default(),
             passing: Passing::default(),
-            standing: StandingCache::default(),
+            describer: Describer::default(),
             unseen_requests: 0,
             now: KernelTime::default(),
             settling: VecDeque::new(),
             held: VecDeque::new(),
             waiting: 0,
             remembered: VecDeque::new(),
-            ready: VecDeque::new(),
-            spans: ledger.counter(Family::Spans, &[]),
+            unseen: Vec::new(),
             ambiguous: Ambiguity::ALL
                 .map(|reason| ledger.counter(Family::ParentsAmbiguous, &[("reason", reason.name())])),
         }
     }
 
-    pub fn handle_event(&mut self, event: ExchangeEvent) {
+    pub fn handle_event(&mut self, event: ExchangeEvent<'_>) {
         match event {
-            ExchangeEvent::Began(began) => self.handle_began(&began),
+            ExchangeEvent::Began(began) => self.handle_began(began),
             ExchangeEvent::Ended(exchange) => self.handle_ended(exchange),
         }
     }
 
     /// The kernel's clock has come this far, and all events from before have been handled.
-    pub fn handle_time(&mut self, now: KernelTime) {
+    /// Spans that are ready go to `next`.
+    pub fn handle_time(&mut self, now: KernelTime, next: &mut impl FnMut(&mut Span)) {
         self.now = self.now.max(now);
+        for (described, span_id, lineage) in self.unseen.drain(..) {
+            self.outlet.release(described, span_id, &lineage, self.now, next);
+        }
         while let Some(id) = pop_due(&mut self.settling, self.now, SETTLE_NS) {
-            self.settle(id);
+            self.settle(id, next);
         }
         while self.waiting > HELD
             && let Some((_, id)) = self.held.pop_front()
         {
-            self.force(id);
+            self.force(id, next);
         }
         while let Some(id) = pop_due(&mut self.held, self.now, HOLD_NS) {
-            self.force(id);
+            self.force(id, next);
         }
         while let Some(id) = pop_due(&mut self.remembered, self.now, REMEMBER_NS) {
             self.open.remove(id);
@@ -153,29 +162,26 @@ impl Spans {
     }
 
     /// No more events will come: every exchange that has ended becomes a span now.
-    pub fn finish(&mut self) {
+    pub fn finish(&mut self, next: &mut impl FnMut(&mut Span)) {
+        self.handle_time(self.now, next);
         while let Some((_, id)) = self.settling.pop_front() {
-            self.settle(id);
+            self.settle(id, next);
         }
         while let Some((_, id)) = self.held.pop_front() {
-            self.force(id);
+            self.force(id, next);
         }
     }
 
-    /// Call it until it gives nothing, after each event and each time.
-    pub fn poll_span(&mut self) -> Option<Span> {
-        self.ready.pop_front()
-    }
-
-    fn handle_began(&mut self, began: &Began) {
+    fn handle_began(&mut self, began: &Exchange) {
         if !self.has_room(began.first.thread.tgid) {
             self.unseen_requests += usize::from(began.role == Role::Server);
             return;
         }
         let Request::Http(request) = &began.request;
         let record = Box::new(Record::new(began, self.identities.span_id(), Context::of(request)));
-        self.index_process(began.id, record);
-        self.join_ends(began.id);
+        if let Some(other) = self.index_process(began.id, record) {
+            self.join_ends(began.id, other);
+        }
     }
 
     fn has_room(&mut self, tgid: u32) -> bool {
@@ -185,8 +191,8 @@ impl Spans {
         self.open.has_room() && (self.processes.len() < PROCESSES || self.processes.contains_key(&tgid))
     }
 
-    /// Puts the exchange into the table, and beside the others of its process.
-    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) {
+    /// Puts the exchange into the table, and beside the others of its process. Gives what may be the same at its other end.
+    fn index_process(&mut self, id: ExchangeId, mut record: Box<Record>) -> Option<ExchangeId> {
         let (first, thread, connection) = (record.first, record.thread, record.connection);
         let tgid = thread.tgid;
         match record.role {
@@ -196,11 +202,14 @@ impl Spans {
         let process = self.processes.entry(tgid).or_default();
         match record.role {
             Role::Client => {
-                let seen = process.handle_call(id, first, thread.tid);
+                let seen = process.handle_call(id, first, record.calling_tid());
                 record.candidates = if self.unseen_requests == 0 { seen } else { Candidates::UNKNOWN };
             }
             Role::Server => {
                 // The head was complete after `now`: calls from well before that cannot have been caused by it.
+                if record.is_multiplexed {
+                    process.threads_are_shared();
+                }
                 let since = first.max(KernelTime(self.now.0.saturating_sub(SETTLE_NS)));
                 for call in process.handle_request(id, first, thread.tid, connection, since) {
                     if let Some(call) = self.open.get_mut(call) {
@@ -209,13 +218,12 @@ impl Spans {
                 }
             }
         }
-        self.open.insert(id, record);
+        self.open.insert(id, record)
     }
 
     /// Joins the exchange with the same one seen at its other end, where that is known by now.
-    fn join_ends(&mut self, id: ExchangeId) {
+    fn join_ends(&mut self, id: ExchangeId, other_id: ExchangeId) {
         let Some(record) = self.open.get(id) else { return };
-        let Some(other_id) = self.open.at_other_end(record) else { return };
         let Some(other) = self.open.get(other_id) else { return };
         let (call_id, call, request_id, request) = match record.role {
             Role::Client => (id, record, other_id, other),
@@ -246,17 +254,17 @@ impl Spans {
         let Some(process) = self.processes.get_mut(&call.thread.tgid) else { return };
         process.handle_call_decided(call_id, call.first);
         call.first = first;
-        let candidates = process.handle_call(call_id, first, call.thread.tid);
+        let candidates = process.handle_call(call_id, first, call.calling_tid());
         if call.candidates != Candidates::UNKNOWN {
             call.candidates = candidates;
         }
     }
 
-    fn handle_ended(&mut self, exchange: Box<Exchange>) {
-        let (id, end) = (exchange.id, EndFacts::of(&exchange));
-        let Some(record) = self.open.get_mut(id) else { return self.release_unknown(&exchange) };
+    fn handle_ended(&mut self, exchange: &Exchange) {
+        let (id, end) = (exchange.id, EndFacts::of(exchange));
+        let Some(record) = self.open.get_mut(id) else { return self.release_unknown(exchange) };
         record.end = Some(end);
-        record.exchange = Some(exchange);
+        record.described = Some(self.describer.describe(exchange));
         let answering_tid = end.answering_thread.map(|thread| thread.tid);
         let process = self.processes.get_mut(&record.thread.tgid);
         match (record.role, process) {
@@ -266,6 +274,8 @@ impl Spans {
                     process.handle_request_end(id, record.first, end.last, record.thread.tid, answering_tid);
                 }
             }
+            // What reads for many calls has made none of them.
+            (Role::Client, Some(_)) if record.is_multiplexed => {}
             (Role::Client, Some(process)) => process.handle_call_end(record.thread.tid, answering_tid),
             (Role::Client, None) => {}
         }
@@ -285,49 +295,47 @@ impl Spans {
                 parents::root(context.as_ref(), &mut self.identities)
             }
         };
-        let span_id = self.identities.span_id();
-        self.release(exchange, span_id, lineage);
+        self.unseen.push((self.describer.describe(exchange), self.identities.span_id(), lineage));
     }
 
-    fn settle(&mut self, id: ExchangeId) {
+    fn settle(&mut self, id: ExchangeId, next: &mut impl FnMut(&mut Span)) {
         if let Some(record) = self.open.get_mut(id) {
             record.settled = true;
-            self.decide(id, false);
+            self.decide(id, false, next);
         }
     }
 
     /// Whatever this one still waits for will not be waited for any longer. A request waits for its call, and a forced
     /// call waits for nothing.
-    fn force(&mut self, id: ExchangeId) {
+    fn force(&mut self, id: ExchangeId, next: &mut impl FnMut(&mut Span)) {
         let undecided = self.open.get(id).filter(|record| record.lineage.is_none() && record.role == Role::Server);
         if let Some(call) = undecided.and_then(|record| record.other_end) {
-            self.decide(call, true);
+            self.decide(call, true, next);
         }
-        self.decide(id, true);
+        self.decide(id, true, next);
     }
 
     /// Decides this exchange if it can be decided, and then those that waited for it.
-    fn decide(&mut self, id: ExchangeId, force: bool) {
-        let mut work = self.decide_one(id, force);
+    fn decide(&mut self, id: ExchangeId, force: bool, next: &mut impl FnMut(&mut Span)) {
+        let mut work = self.decide_one(id, force, next);
         while let Some(waiter) = work.pop() {
-            work.append(&mut self.decide_one(waiter, false));
+            work.append(&mut self.decide_one(waiter, false, next));
         }
     }
 
     /// Gives those that waited for it, if it is decided now.
-    fn decide_one(&mut self, id: ExchangeId, force: bool) -> Vec<ExchangeId> {
+    fn decide_one(&mut self, id: ExchangeId, force: bool, next: &mut impl FnMut(&mut Span)) -> Vec<ExchangeId> {
         let Some(record) = self.open.get(id) else { return Vec::new() };
-        let tgid = record.thread.tgid;
         if record.lineage.is_none() {
             let mut decider = Decider { open: &self.open, identities: &mut self.identities, force };
             let (decision, ambiguity) = match record.role {
                 Role::Server => (decider.request(record), None),
-                Role::Client => decider.call(record, self.processes.get_mut(&tgid)),
+                Role::Client => decider.call(record, self.processes.get_mut(&record.thread.tgid)),
             };
             if let Some(ambiguity) = ambiguity {
                 self.ambiguous[ambiguity as usize].increment();
             }
-            let (role, first) = (record.role, record.first);
+            let (role, first, tgid) = (record.role, record.first, record.thread.tgid);
             let lineage = match decision {
                 Decision::Wait(other) => {
                     self.wait(id, other);
@@ -347,12 +355,12 @@ impl Spans {
         let Some(record) = self.open.get_mut(id) else { return Vec::new() };
         let waiters = std::mem::take(&mut record.waiters);
         if record.settled
-            && let Some((exchange, lineage)) = record.exchange.take().zip(record.lineage.clone())
+            && let Some(lineage) = &record.lineage
+            && let Some(described) = record.described.take()
         {
-            let span_id = record.span_id;
             self.waiting -= usize::from(record.held);
-            self.remembered.push_back((exchange.last.time, id));
-            self.release(&exchange, span_id, lineage);
+            self.remembered.push_back((described.last, id));
+            self.outlet.release(described, record.span_id, lineage, self.now, next);
         }
         waiters
     }
@@ -366,33 +374,67 @@ impl Spans {
         record.held = true;
         self.waiting += 1;
         if self.held.len() >= 4 * HELD {
-            self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.exchange.is_some()));
+            self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.described.is_some()));
         }
         self.held.push_back((end.last, id));
     }
+}
 
-    fn release(&mut self, exchange: &Exchange, span_id: SpanId, lineage: Lineage) {
-        let Request::Http(request) = &exchange.request;
-        let response = exchange.response.as_ref().map(|Response::Http(response)| response);
-        let description = http::describe(exchange, request, response, &mut self.standing);
-        let offset = self.clock.offset(self.now);
+/// Where spans leave.
+struct Outlet {
+    clock: WallClock,
+    spans: Counter,
+}
+
+impl Outlet {
+    fn release(
+        &mut self,
+        described: Described,
+        span_id: SpanId,
+        lineage: &Lineage,
+        now: KernelTime,
+        next: &mut impl FnMut(&mut Span),
+    ) {
+        let Described { description, role, tgid, first, last } = described;
+        let offset = self.clock.offset(now);
         self.spans.increment();
-        self.ready.push_back(Span {
+        next(&mut Span {
             trace_id: lineage.trace_id,
             span_id,
             parent: lineage.parent,
             parent_is_remote: lineage.parent_is_remote,
-            trace_state: lineage.trace_state,
+            trace_state: lineage.trace_state.clone(),
             sampled: lineage.sampled,
-            kind: exchange.role.into(),
+            kind: role.into(),
             name: description.name,
-            start: offset.wall(exchange.first.time),
-            end: offset.wall(exchange.last.time.max(exchange.first.time)),
-            standing: description.standing,
+            start: offset.wall(first),
+            end: offset.wall(last.max(first)),
+            standing: Some(description.standing),
             attributes: description.attributes,
             status: description.status,
-            tgid: exchange.first.thread.tgid,
+            tgid,
         });
+    }
+}
+
+/// Describes exchanges by their protocols.
+#[derive(Debug, Default)]
+struct Describer {
+    standing: StandingCache,
+    repeats: Repeats,
+}
+
+impl Describer {
+    fn describe(&mut self, exchange: &Exchange) -> Described {
+        let Self { standing, repeats } = self;
+        let description = repeats.describe(exchange, || {
+            let Request::Http(request) = &exchange.request;
+            let response = exchange.response.as_ref().map(|Response::Http(response)| response);
+            let call = grpc::describe(exchange, request, response, standing);
+            call.unwrap_or_else(|| http::describe(exchange, request, response, standing))
+        });
+        let (role, tgid) = (exchange.role, exchange.first.thread.tgid);
+        Described { description, role, tgid, first: exchange.first.time, last: exchange.last.time }
     }
 }
 

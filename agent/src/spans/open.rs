@@ -9,9 +9,9 @@ use std::{collections::hash_map::Entry, net::IpAddr};
 
 use rustc_hash::FxHashMap;
 
-use super::{Context, Sampled, SpanId, TraceId, processes::Candidates};
+use super::{Context, Sampled, SpanId, TraceId, description::Description, processes::Candidates, slots::Slots};
 use crate::{
-    exchanges::{Began, ConnectionFacts, Endpoint, Exchange, ExchangeId, Role},
+    exchanges::{ConnectionFacts, Endpoint, Exchange, ExchangeId, Role},
     moment::{KernelTime, Moment, Thread},
 };
 
@@ -25,6 +25,8 @@ pub struct Record {
     pub role: Role,
     pub thread: Thread,
     pub connection: u64,
+    /// Its connection carries many at once.
+    pub is_multiplexed: bool,
     /// The request's first byte; what caused the request lies before it.
     pub first: KernelTime,
     pub span_id: SpanId,
@@ -38,7 +40,7 @@ pub struct Record {
     pub passed_on_by: Option<SpanId>,
     pub end: Option<EndFacts>,
     /// There from the end until the span is built.
-    pub exchange: Option<Box<Exchange>>,
+    pub described: Option<Described>,
     /// Nothing more that matters to its parent can arrive.
     pub settled: bool,
     /// It waits for another exchange, with its span's parts in memory.
@@ -49,11 +51,12 @@ pub struct Record {
 }
 
 impl Record {
-    pub fn new(began: &Began, span_id: SpanId, context: Option<Context>) -> Self {
+    pub fn new(began: &Exchange, span_id: SpanId, context: Option<Context>) -> Self {
         Self {
             role: began.role,
             thread: began.first.thread,
             connection: began.connection.id,
+            is_multiplexed: began.protocol.is_multiplexed(),
             first: began.first.time,
             span_id,
             context: context.map(Box::new),
@@ -62,7 +65,7 @@ impl Record {
             candidates: Candidates::default(),
             passed_on_by: None,
             end: None,
-            exchange: None,
+            described: None,
             settled: false,
             held: false,
             lineage: None,
@@ -70,10 +73,26 @@ impl Record {
         }
     }
 
+    /// The thread that made the call. On a connection that is shared by many calls, one thread writes what others have
+    /// queued.
+    pub fn calling_tid(&self) -> Option<u32> {
+        (!self.is_multiplexed).then_some(self.thread.tid)
+    }
+
     /// The trace and the span that the request named as its parent.
     pub fn carried(&self) -> Option<(TraceId, SpanId)> {
         self.context.as_ref()?.parent
     }
+}
+
+/// What an exchange gives its span: its own part, and the time.
+#[derive(Debug)]
+pub struct Described {
+    pub description: Description,
+    pub role: Role,
+    pub tgid: u32,
+    pub first: KernelTime,
+    pub last: KernelTime,
 }
 
 /// What parents are judged by, kept when the exchange itself has become a span.
@@ -161,14 +180,23 @@ impl EndsKey {
 pub struct Open {
     limit: usize,
     /// Boxed: they are large, and the table moves them when it grows.
-    records: FxHashMap<ExchangeId, Box<Record>>,
-    /// By role: where one end alone is watched, the other's table is empty, and nothing is looked up in it.
-    by_ends: [FxHashMap<EndsKey, ExchangeId>; 2],
+    records: Slots<Box<Record>>,
+    ends: Ends,
+}
+
+/// Exchanges by what their ends agree on. Where one end alone is watched, nothing would ever be found: there are any in it
+/// only while exchanges of both roles are in the table.
+#[derive(Debug, Default)]
+struct Ends {
+    /// Exchanges in the table, by role.
+    counts: [usize; 2],
+    /// The latest of each role.
+    by_key: FxHashMap<EndsKey, [Option<ExchangeId>; 2]>,
 }
 
 impl Open {
     pub fn new(limit: usize) -> Self {
-        Self { limit, records: FxHashMap::default(), by_ends: Default::default() }
+        Self { limit, records: Slots::default(), ends: Ends::default() }
     }
 
     pub fn has_room(&self) -> bool {
@@ -179,38 +207,61 @@ impl Open {
         self.records.len()
     }
 
-    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) {
-        if let Some(ends) = record.ends {
-            self.by_ends[record.role as usize].insert(ends, id);
+    /// Gives the latest exchange that began at the other end under the same key.
+    pub fn insert(&mut self, id: ExchangeId, record: Box<Record>) -> Option<ExchangeId> {
+        let (own, other) = (record.role as usize, record.role.other() as usize);
+        self.ends.counts[own] += 1;
+        if self.ends.counts[own] == 1 && self.ends.counts[other] > 0 {
+            self.index();
         }
-        self.records.insert(id, record);
+        let mut at_other_end = None;
+        if self.ends.counts[other] > 0
+            && let Some(key) = record.ends
+        {
+            let ends = self.ends.by_key.entry(key).or_default();
+            ends[own] = Some(id);
+            at_other_end = ends[other];
+        }
+        self.records.insert(id.0, record);
+        at_other_end
     }
 
     pub fn get(&self, id: ExchangeId) -> Option<&Record> {
-        self.records.get(&id).map(|record| &**record)
+        self.records.get(id.0).map(|record| &**record)
     }
 
     pub fn get_mut(&mut self, id: ExchangeId) -> Option<&mut Record> {
-        self.records.get_mut(&id).map(|record| &mut **record)
+        self.records.get_mut(id.0).map(|record| &mut **record)
     }
 
     pub fn remove(&mut self, id: ExchangeId) {
-        if let Some(record) = self.records.remove(&id)
-            && let Some(ends) = record.ends
-            && let Entry::Occupied(entry) = self.by_ends[record.role as usize].entry(ends)
-            && *entry.get() == id
+        let Some(record) = self.records.remove(id.0) else { return };
+        let (own, other) = (record.role as usize, record.role.other() as usize);
+        self.ends.counts[own] -= 1;
+        if self.ends.by_key.is_empty() {
+            return;
+        }
+        if self.ends.counts[own] == 0 {
+            return self.ends.by_key.clear();
+        }
+        if let Some(key) = record.ends
+            && let Entry::Occupied(mut ends) = self.ends.by_key.entry(key)
+            && ends.get()[own] == Some(id)
         {
-            entry.remove();
+            ends.get_mut()[own] = None;
+            if ends.get()[other].is_none() {
+                ends.remove();
+            }
         }
     }
 
-    /// The latest exchange that began at the other end under the same key.
-    pub fn at_other_end(&self, record: &Record) -> Option<ExchangeId> {
-        let other = match record.role {
-            Role::Server => Role::Client,
-            Role::Client => Role::Server,
-        };
-        let by_ends = &self.by_ends[other as usize];
-        if by_ends.is_empty() { None } else { by_ends.get(&record.ends?).copied() }
+    /// There are exchanges of one role in the table, and from now on of the other.
+    fn index(&mut self) {
+        for (number, record) in self.records.values() {
+            if let Some(key) = record.ends {
+                let latest = &mut self.ends.by_key.entry(key).or_default()[record.role as usize];
+                *latest = Some(ExchangeId(number)).max(*latest);
+            }
+        }
     }
 }

@@ -7,10 +7,11 @@
 //! A call that a timer makes while exactly one request is open looks like that request's own; nothing on the wire tells
 //! them apart.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::VecDeque;
 
 use rustc_hash::FxHashMap;
 
+use super::by_time::ByTime;
 use crate::{exchanges::ExchangeId, moment::KernelTime};
 
 /// Events of two threads can reach the ring buffer in the wrong order by microseconds. Larger: a longer look back at
@@ -77,22 +78,25 @@ struct Serving {
 #[derive(Debug)]
 pub struct Process {
     /// Requests being served, by their first byte.
-    requests: BTreeSet<(KernelTime, ExchangeId)>,
+    requests: ByTime,
     /// Requests that ended within [`INVERSION_NS`]: first byte, last byte.
     just_ended: VecDeque<(KernelTime, KernelTime, ExchangeId)>,
+    /// Of requests that were seen after the process's first call: most that serve never call, and nobody asks.
     by_thread: FxHashMap<u32, Serving>,
+    first_call: Option<ExchangeId>,
     /// Calls whose parent is not decided, by their first byte.
-    calls: BTreeSet<(KernelTime, ExchangeId)>,
+    calls: ByTime,
     habit: ThreadHabit,
 }
 
 impl Default for Process {
     fn default() -> Self {
         Self {
-            requests: BTreeSet::new(),
+            requests: ByTime::default(),
             just_ended: VecDeque::new(),
             by_thread: FxHashMap::default(),
-            calls: BTreeSet::new(),
+            first_call: None,
+            calls: ByTime::default(),
             habit: ThreadHabit::Learning(0),
         }
     }
@@ -108,8 +112,8 @@ impl Process {
         connection: u64,
         since: KernelTime,
     ) -> impl Iterator<Item = ExchangeId> {
-        self.requests.insert((first, id));
-        if self.habit != ThreadHabit::Shared {
+        self.requests.insert(first, id);
+        if self.first_call.is_some() && self.habit != ThreadHabit::Shared {
             match self.by_thread.get_mut(&tid) {
                 None => {
                     self.by_thread.insert(tid, Serving { latest: Some((first, id)), connection, requests: 1 });
@@ -122,7 +126,7 @@ impl Process {
                 Some(_) => self.threads_are_shared(),
             }
         }
-        self.calls.range((since, ExchangeId(u64::MAX))..).map(|(_, call)| *call)
+        self.calls.after(since)
     }
 
     /// `answering_tid`: the thread that sent the response's first byte.
@@ -134,7 +138,7 @@ impl Process {
         tid: u32,
         answering_tid: Option<u32>,
     ) {
-        self.requests.remove(&(first, id));
+        self.requests.remove(first, id);
         while self.just_ended.front().is_some_and(|(_, ended, _)| ended.0.saturating_add(INVERSION_NS) < last.0) {
             self.just_ended.pop_front();
         }
@@ -142,7 +146,9 @@ impl Process {
         if answering_tid.is_some_and(|answering| answering != tid) {
             self.threads_are_shared();
         }
-        if let Some(serving) = self.by_thread.get_mut(&tid) {
+        if self.first_call.is_some_and(|call| call < id)
+            && let Some(serving) = self.by_thread.get_mut(&tid)
+        {
             serving.requests -= 1;
             serving.latest = serving.latest.filter(|(_, latest)| *latest != id);
             if serving.requests == 0 {
@@ -153,14 +159,17 @@ impl Process {
 
     /// The requests that were being served when this call began: they had begun, and had not ended. Requests that begin
     /// while the call is out cannot have caused it.
-    pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: u32) -> Candidates {
-        self.calls.insert((first, id));
-        let open = self.requests.range(..(first, ExchangeId(0))).map(|(_, request)| *request);
+    ///
+    /// `tid`: the thread that made it, where the one that wrote it is that.
+    pub fn handle_call(&mut self, id: ExchangeId, first: KernelTime, tid: Option<u32>) -> Candidates {
+        self.calls.insert(first, id);
+        self.first_call.get_or_insert(id);
+        let open = self.requests.before(first);
         let ended = self.just_ended.iter().rev();
         let ended = ended.take_while(|(_, last, _)| last.0.saturating_add(INVERSION_NS) > first.0);
         let ended = ended.filter(|(began, last, _)| *began < first && first < *last).map(|(.., request)| *request);
         let in_process = open.chain(ended).take(2).fold(Count::None, Count::and);
-        let serving = self.by_thread.get(&tid).filter(|serving| serving.requests == 1);
+        let serving = tid.and_then(|tid| self.by_thread.get(&tid)).filter(|serving| serving.requests == 1);
         let read_by_thread = serving.and_then(|serving| serving.latest);
         let on_thread = read_by_thread.filter(|(began, _)| *began < first).map(|(_, request)| request);
         Candidates { in_process, on_thread }
@@ -173,7 +182,7 @@ impl Process {
     }
 
     pub fn handle_call_decided(&mut self, id: ExchangeId, first: KernelTime) {
-        self.calls.remove(&(first, id));
+        self.calls.remove(first, id);
     }
 
     /// A call among several open requests kept to the one thread of its request.
@@ -207,7 +216,8 @@ impl Process {
         self.requests.is_empty() && self.calls.is_empty()
     }
 
-    fn threads_are_shared(&mut self) {
+    /// A thread of it works for several requests at once, or a request is worked for by several threads.
+    pub fn threads_are_shared(&mut self) {
         self.habit = ThreadHabit::Shared;
         self.by_thread = FxHashMap::default();
     }

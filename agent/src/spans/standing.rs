@@ -12,11 +12,11 @@ use std::{
     sync::{Arc, OnceLock},
 };
 
-use agent_protocols::http::HttpVersion;
+use agent_protocols::http::{HttpRequest, HttpVersion};
 use rustc_hash::FxHasher;
 
 use super::Attribute;
-use crate::exchanges::{Endpoint, Role};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Role};
 
 /// Places. Larger: memory, about 1 KB each in use. Smaller: machines that talk to more peers at once make the same
 /// attributes again for most spans.
@@ -32,6 +32,8 @@ pub struct Standing {
     pub attributes: Vec<Attribute>,
     /// The client's address is that of the connection, and so its port is known, too.
     pub is_direct: bool,
+    /// As they may leave; nothing where they may as they are.
+    released: OnceLock<Option<Arc<Self>>>,
     encoded: OnceLock<Box<[u8]>>,
 }
 
@@ -39,7 +41,17 @@ impl Standing {
     #[must_use]
     pub fn new(mut attributes: Vec<Attribute>, is_direct: bool) -> Self {
         attributes.shrink_to_fit();
-        Self { attributes, is_direct, encoded: OnceLock::new() }
+        Self { attributes, is_direct, released: OnceLock::new(), encoded: OnceLock::new() }
+    }
+
+    /// What may leave of them: `redact` says at the first call whether it has changed anything.
+    #[must_use]
+    pub fn released(self: &Arc<Self>, redact: impl FnOnce(&mut [Attribute]) -> bool) -> Option<&Arc<Self>> {
+        let released = self.released.get_or_init(|| {
+            let mut attributes = self.attributes.clone();
+            redact(&mut attributes).then(|| Arc::new(Self::new(attributes, self.is_direct)))
+        });
+        released.as_ref()
     }
 
     /// The attributes in an exporter's form, which is made at the first call. There is one such form: that of OTLP.
@@ -57,9 +69,10 @@ impl PartialEq for Standing {
 /// All that standing attributes are made from.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Parties<'a> {
+    pub convention: Convention,
     pub role: Role,
     pub version: HttpVersion,
-    pub method: &'static str,
+    /// A unix socket's number is told nowhere, and is 0 here.
     pub server: Endpoint,
     pub is_tls: bool,
     pub peer: Option<IpAddr>,
@@ -67,11 +80,38 @@ pub struct Parties<'a> {
     pub fields: &'a [u8],
 }
 
-impl Parties<'_> {
+/// By what an exchange is described.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Convention {
+    /// The method is as it is told; absent where it is not known.
+    Http {
+        method: Option<&'static str>,
+    },
+    Grpc,
+}
+
+impl<'a> Parties<'a> {
+    #[must_use]
+    pub fn of(exchange: &Exchange, request: &'a HttpRequest, convention: Convention) -> Self {
+        let ConnectionFacts { local, remote, is_tls, .. } = *exchange.connection;
+        let server = match exchange.role {
+            Role::Server => local,
+            Role::Client => remote,
+        };
+        Self {
+            convention,
+            role: exchange.role,
+            version: request.version,
+            server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+            is_tls,
+            peer: remote.address(),
+            fields: request.standing_fields(),
+        }
+    }
+
     fn place(&self) -> usize {
         let mut hasher = FxHasher::default();
-        (self.role, self.version, self.server, self.is_tls, self.peer).hash(&mut hasher);
-        hasher.write(self.method.as_bytes());
+        (self.convention, self.role, self.version, self.server, self.is_tls, self.peer).hash(&mut hasher);
         hasher.write(self.fields);
         hasher.finish() as usize % PLACES
     }
@@ -120,9 +160,9 @@ mod tests {
     use super::*;
 
     const PARTIES: Parties<'static> = Parties {
+        convention: Convention::Http { method: Some("GET") },
         role: Role::Server,
         version: HttpVersion::Http11,
-        method: "GET",
         server: Endpoint::Unix(0),
         is_tls: false,
         peer: None,
@@ -142,7 +182,8 @@ mod tests {
         for other in [
             Parties { role: Role::Client, ..PARTIES },
             Parties { version: HttpVersion::Http10, ..PARTIES },
-            Parties { method: "PUT", ..PARTIES },
+            Parties { convention: Convention::Http { method: Some("PUT") }, ..PARTIES },
+            Parties { convention: Convention::Grpc, ..PARTIES },
             Parties { server: Endpoint::Unix(1), ..PARTIES },
             Parties { is_tls: true, ..PARTIES },
             Parties { peer: Some(IpAddr::from([127, 0, 0, 1])), ..PARTIES },

@@ -16,6 +16,7 @@ mod client;
 mod floor;
 mod hooks;
 mod measure;
+mod perf;
 mod processes;
 mod profile;
 mod scale;

@@ -9,12 +9,14 @@ use std::{
     cmp::Reverse,
     collections::{BTreeMap, HashMap},
     fs, io,
-    os::fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
+    os::fd::{AsRawFd as _, OwnedFd},
     ptr,
 };
 
 use anyhow::{Context as _, Result, ensure};
 use object::{Object as _, ObjectSymbol as _};
+
+use crate::perf::{self, Event};
 
 /// Instructions between two samples of requests. More: rare functions are not seen. Fewer: the samples take longer than
 /// the rest.
@@ -29,29 +31,10 @@ const PAGE: usize = 4096;
 /// The first half of the address space is the processes'.
 const KERNEL_BEGINS: u64 = 1 << 63;
 
-/// `struct perf_event_attr` up to `config2`, as include/uapi/linux/perf_event.h has it.
-#[repr(C)]
-#[derive(Default)]
-struct PerfEvent {
-    kind: u32,
-    size: u32,
-    config: u64,
-    sample_period: u64,
-    sample_type: u64,
-    read_format: u64,
-    flags: u64,
-    wakeup: u32,
-    breakpoint: u32,
-    config1: u64,
-    config2: u64,
-}
-
 const SOFTWARE: u32 = 1;
 const SAMPLE_IP: u64 = 1;
 const SAMPLE_TID: u64 = 2;
-const PERF_FLAG_FD_CLOEXEC: u64 = 1 << 3;
 const DISABLED: u64 = 1;
-const ENABLE: libc::c_ulong = 0x2400;
 const DISABLE: libc::c_ulong = 0x2401;
 const RECORD_SAMPLE: u32 = 9;
 /// `data_head` of `struct perf_event_mmap_page`.
@@ -69,29 +52,14 @@ pub struct Samples(HashMap<(u32, u64), u64>);
 impl Profiler {
     /// Samples from now on, whatever runs.
     pub fn start(period: u64) -> Result<Self> {
-        let event = PerfEvent {
+        let event = Event {
             kind: SOFTWARE,
-            size: size_of::<PerfEvent>() as u32,
             sample_period: period,
             sample_type: SAMPLE_IP | SAMPLE_TID,
             flags: DISABLED,
-            ..PerfEvent::default()
+            ..Event::default()
         };
-        let (every_process, processor, no_group) = (-1, 0, -1);
-        // SAFETY: the event is alive and as long as it says.
-        let result = unsafe {
-            libc::syscall(
-                libc::SYS_perf_event_open,
-                &raw const event,
-                every_process,
-                processor,
-                no_group,
-                PERF_FLAG_FD_CLOEXEC,
-            )
-        };
-        ensure!(result >= 0, "no sampling: {}", io::Error::last_os_error());
-        // SAFETY: the kernel has just made this descriptor for the caller.
-        let event = unsafe { OwnedFd::from_raw_fd(result as i32) };
+        let event = event.open()?;
         let protection = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a fresh mapping of a descriptor that is open.
         let buffer = unsafe {
@@ -99,7 +67,7 @@ impl Profiler {
         };
         ensure!(buffer != libc::MAP_FAILED, "no buffer of samples: {}", io::Error::last_os_error());
         let profiler = Self { period, event, buffer: buffer.cast() };
-        profiler.tell(ENABLE)?;
+        profiler.tell(perf::ENABLE)?;
         Ok(profiler)
     }
 

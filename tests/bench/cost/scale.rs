@@ -40,7 +40,7 @@ pub fn run(parameters: &Parameters) -> Result<()> {
     for number in PROCESSES {
         processes(without, number)?;
     }
-    let onlooker = start_onlooker(parameters.text("backend")?, parameters.text("ring")?)?;
+    let onlooker = start_onlooker(parameters.text("backend")?)?;
     let with = Around { onlooker: Some(onlooker.pid()), ..without };
     for number in CONNECTIONS {
         connections(with, number)?;

@@ -50,8 +50,6 @@ const WITH_ONLOOKER: [State; 4] = [
 struct Bench {
     response_bytes: usize,
     requests: u64,
-    /// Size of the ring between kernel and daemon.
-    ring: String,
     /// Each state is run twice more: with the kernel's programs timed, and with functions sampled.
     profiles: bool,
     sink: Peer,
@@ -64,7 +62,6 @@ pub fn run(parameters: &Parameters) -> Result<()> {
     let bench = Bench {
         response_bytes: parameters.number("response")?,
         requests: parameters.number("requests")?,
-        ring: parameters.text("ring")?.to_owned(),
         profiles: parameters.number("profile")?,
         sink: Peer::start("sink", [])?,
     };
@@ -80,10 +77,10 @@ pub fn run(parameters: &Parameters) -> Result<()> {
 }
 
 /// Started as the bench needs it: everything is built, encoded and sent.
-pub fn start_onlooker(backend: &str, ring: &str) -> Result<Onlooker> {
+pub fn start_onlooker(backend: &str) -> Result<Onlooker> {
     let ports = format!("{WATCHED_PORT}-{}", WATCHED_PORT + 999);
     let endpoint = format!("http://127.0.0.1:{}", sink::PORT);
-    let settings = ["--backend", backend, "--open-port", &ports, "--endpoint", &endpoint, "--ring-size", ring];
+    let settings = ["--backend", backend, "--open-port", &ports, "--endpoint", &endpoint];
     let quiet = ["--print", "none", "--admin", "off"];
     let onlooker = Onlooker::start(&[settings.as_slice(), &quiet].concat())?;
     thread::sleep(DRAIN);
@@ -94,7 +91,7 @@ impl Bench {
     /// Gives the hooks that Onlooker had.
     fn with_onlooker(&self, backend: &str, is_wanted: impl Fn(&State) -> bool) -> Result<BTreeSet<Hook>> {
         let profiler = self.profiles.then(|| Profiler::start(profile::COARSE)).transpose()?;
-        let onlooker = start_onlooker(backend, &self.ring)?;
+        let onlooker = start_onlooker(backend)?;
         if let Some(profiler) = profiler {
             print_functions("start agent", &profiler.stop()?.by_function(&[onlooker.pid()])?, 1);
         }

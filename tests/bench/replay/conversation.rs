@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! A made-up recording: one client and one server, one connection, the same small request and response over and over.
+//! A made-up recording: one client and one server, one connection, small requests and responses.
 //!
-//! In: how many exchanges, and how many of the two ends are watched. Out: the records that the kernel programs would have
-//! written.
+//! In: how many exchanges, what they say, and how many of the two ends are watched. Out: the records that the kernel programs
+//! would have written.
 
 use std::path::Path;
 
@@ -14,8 +14,38 @@ use onlooker::{
     moment::{KernelTime, WallTime},
 };
 
-const REQUEST: &[u8] = b"GET /orders/7 HTTP/1.1\r\nHost: 127.0.0.1:8080\r\nUser-Agent: bench/1\r\nAccept: */*\r\n\r\n";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n\r\nhello";
+/// What is said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Talk {
+    /// The same over and over, as by a health check.
+    Same,
+    /// No two heads are the same: each request has a path and a trace of its own, each response a tag.
+    Differing,
+}
+
+impl Talk {
+    fn request(self, number: u64) -> Vec<u8> {
+        const FIELDS: &str = "Host: 127.0.0.1:8080\r\nUser-Agent: bench/1\r\nAccept: */*\r\n";
+        match self {
+            Self::Same => format!("GET /orders/7 HTTP/1.1\r\n{FIELDS}\r\n"),
+            Self::Differing => format!(
+                "GET /orders/{number:08} HTTP/1.1\r\n{FIELDS}traceparent: 00-{:032x}-{:016x}-01\r\n\r\n",
+                number + 1,
+                number + 1
+            ),
+        }
+        .into_bytes()
+    }
+
+    fn response(self, number: u64) -> Vec<u8> {
+        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n";
+        match self {
+            Self::Same => format!("{HEAD}\r\nhello"),
+            Self::Differing => format!("{HEAD}ETag: {number:08}\r\n\r\nhello"),
+        }
+        .into_bytes()
+    }
+}
 
 /// From one request to the next: what a small request takes on loopback.
 const EXCHANGE_NS: u64 = 35_000;
@@ -28,7 +58,7 @@ struct End {
     is_client: bool,
 }
 
-pub fn write(path: &Path, exchanges: u64, ends: u32) -> Result<()> {
+pub fn write(path: &Path, talk: Talk, exchanges: u64, ends: u32) -> Result<()> {
     let mut file = Recorder::create(path)?;
     let server = End { process: 4000, connection: 1, is_client: false };
     let client = End { process: 5000, connection: 2, is_client: true };
@@ -44,17 +74,20 @@ pub fn write(path: &Path, exchanges: u64, ends: u32) -> Result<()> {
     let mut at = BEGIN;
     for number in 0..exchanges {
         at += EXCHANGE_NS;
-        let (requests, responses) = (number as u32 * REQUEST.len() as u32, number as u32 * RESPONSE.len() as u32);
+        let (request_bytes, response_bytes) = (talk.request(number), talk.response(number));
+        // All of a talk are of one length.
+        let before = |bytes: &[u8]| number as u32 * bytes.len() as u32;
+        let (requests, responses) = (before(&request_bytes), before(&response_bytes));
         let turn = 2 * number as u32 + 1;
         let request = DataRecord { position: requests, other_position: responses, turn, ..DataRecord::zeroed() };
-        let answered = requests + REQUEST.len() as u32;
+        let answered = requests + request_bytes.len() as u32;
         let response =
             DataRecord { position: responses, other_position: answered, turn: turn + 1, ..DataRecord::zeroed() };
         for end in &ends {
-            file.write(Frame::Record(&end.data(request, REQUEST, at, end.is_client)))?;
+            file.write(Frame::Record(&end.data(request, &request_bytes, at, end.is_client)))?;
         }
         for end in ends.iter().rev() {
-            file.write(Frame::Record(&end.data(response, RESPONSE, at + EXCHANGE_NS / 2, !end.is_client)))?;
+            file.write(Frame::Record(&end.data(response, &response_bytes, at + EXCHANGE_NS / 2, !end.is_client)))?;
         }
     }
     for End { connection, .. } in &ends {

@@ -19,6 +19,8 @@ use anyhow::{Context as _, Result, ensure};
 
 mod conversation;
 
+use conversation::Talk;
+
 /// Exchanges of the two runs. What fits into the exporter's queue, so that none is dropped however late its sender comes.
 const FEW: u64 = 5_000;
 const MANY: u64 = 15_000;
@@ -29,14 +31,16 @@ const FUNCTIONS: usize = 40;
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
     println!("{:<44}{:>14}", "instructions an exchange", "");
-    for (ends, shown) in [(1, "one end watched"), (2, "both ends watched")] {
-        for (exporter, with) in [(false, "no exporter"), (true, "OTLP to a sink")] {
-            let few = run(folder.path(), FEW, ends, exporter)?;
-            let many = run(folder.path(), MANY, ends, exporter)?;
-            let total = (many.values().sum::<u64>() - few.values().sum::<u64>()) as f64 / (MANY - FEW) as f64;
-            println!("{:<44}{total:>14.0}", format!("{shown}, {with}"));
-            if ends == 1 && exporter {
-                by_function(&few, &many);
+    for (talk, says) in [(Talk::Same, "the same"), (Talk::Differing, "all different")] {
+        for (ends, watched) in [(1, "one end"), (2, "both ends")] {
+            for (exporter, with) in [(false, "no exporter"), (true, "OTLP")] {
+                let few = run(folder.path(), talk, FEW, ends, exporter)?;
+                let many = run(folder.path(), talk, MANY, ends, exporter)?;
+                let total = (many.values().sum::<u64>() - few.values().sum::<u64>()) as f64 / (MANY - FEW) as f64;
+                println!("{:<44}{total:>14.0}", format!("{says}, {watched}, {with}"));
+                if ends == 1 && exporter {
+                    by_function(&few, &many);
+                }
             }
         }
     }
@@ -54,9 +58,9 @@ fn by_function(few: &BTreeMap<String, u64>, many: &BTreeMap<String, u64>) {
 }
 
 /// Instructions by function, of a replay of so many exchanges.
-fn run(folder: &Path, exchanges: u64, ends: u32, exporter: bool) -> Result<BTreeMap<String, u64>> {
+fn run(folder: &Path, talk: Talk, exchanges: u64, ends: u32, exporter: bool) -> Result<BTreeMap<String, u64>> {
     let (recording, profile) = (folder.join("recording"), folder.join("profile"));
-    conversation::write(&recording, exchanges, ends)?;
+    conversation::write(&recording, talk, exchanges, ends)?;
     let mut command = Command::new("valgrind");
     command
         .args(["--tool=callgrind", "--fair-sched=yes", "--quiet"])

@@ -36,7 +36,8 @@ pub struct Guest<'a> {
     pub kernel: &'a Kernel,
     pub processors: u32,
     pub memory_mib: u32,
-    /// One instruction, one nanosecond: the guest's clock counts instructions. Only with one processor.
+    /// One instruction, one nanosecond: the guest's clock counts instructions, of all processors together, and waiting
+    /// takes no time. What a guest finds then does not depend on how busy this machine is.
     pub counts_instructions: bool,
     /// Added to the kernel's command line.
     pub kernel_arguments: &'a str,

@@ -7,7 +7,7 @@
 use std::{collections::BTreeMap, format, string::String, vec, vec::Vec};
 
 use super::super::{MAX_HEAD_BYTES, Parser};
-use crate::{BodyEnd, Direction, End, Message, Part, Problem, Request, Response, StreamPiece};
+use crate::{BodyEnd, Direction, End, Message, Part, Problem, Request, Response, StreamPiece, Whole, WholeMessage};
 
 /// A step of a conversation. Requests are received, responses are sent.
 #[derive(Clone, Debug, PartialEq)]
@@ -40,6 +40,13 @@ pub(super) struct Outcome {
 }
 
 pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
+    let outcome = run_on(joined_mid_stream, steps, false);
+    assert_eq!(run_on(joined_mid_stream, steps, true), outcome, "the short way, of {steps:?}");
+    outcome
+}
+
+/// With `short_way` half-turns are offered as whole messages first.
+fn run_on(joined_mid_stream: bool, steps: &[Step], short_way: bool) -> Outcome {
     let mut parser = Parser::new(Direction::Received, joined_mid_stream);
     let mut outcome = Outcome { messages: vec![], problems: vec![], finished: false };
     let mut positions = [0_u64; 2];
@@ -54,10 +61,24 @@ pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
             ResponsesEnd(end) => (Direction::Sent, StreamPiece::End(*end), 0),
         };
         let position = &mut positions[usize::from(direction == Direction::Sent)];
-        if length > 0 && last.replace(direction) != Some(direction) {
-            parser.handle(direction, StreamPiece::Turn, *position);
+        let turns = length > 0 && last.replace(direction) != Some(direction);
+        let whole = match piece {
+            StreamPiece::Bytes(bytes) if turns && short_way => parser.handle_whole(direction, bytes),
+            _ => None,
+        };
+        if let Some(WholeMessage { stream, whole }) = whole {
+            let (head, end) = match whole {
+                Whole::Request(request, end) => (Part::RequestHead(request), Part::RequestEnd(end)),
+                Whole::Response(response, end) => (Part::ResponseHead(response), Part::ResponseEnd(end)),
+            };
+            let at = |offset, part| Message { stream, mark: *position, offset, part };
+            outcome.messages.extend([at(0, head), at(length as u32, end)]);
+        } else {
+            if turns {
+                parser.handle(direction, StreamPiece::Turn, *position);
+            }
+            parser.handle(direction, piece, *position);
         }
-        parser.handle(direction, piece, *position);
         *position = position.wrapping_add(length);
         outcome.messages.extend(core::iter::from_fn(|| parser.poll_message()));
         outcome.problems.extend(core::iter::from_fn(|| parser.poll_problem()));
@@ -100,6 +121,7 @@ fn part_name(part: &Part) -> &'static str {
         Part::RequestEnd(_) => "request end",
         Part::ResponseHead(_) => "response",
         Part::ResponseEnd(_) => "response end",
+        Part::Rpc(_) => "rpc",
         Part::Broken(_) => "broken",
     }
 }
@@ -122,6 +144,7 @@ pub(super) fn text(outcome: &Outcome) -> String {
             }
             Part::RequestEnd(end) => format!("> end {}", end_text(*end)),
             Part::ResponseEnd(end) => format!("< end {}", end_text(*end)),
+            Part::Rpc(rpc) => format!("{rpc:?}"),
             Part::Broken(broken) => format!("broken {}", broken.name()),
         };
         lines.push(format!("{} {what}", message.stream));

@@ -268,3 +268,21 @@ fn marks_are_those_of_first_and_last_byte() {
     }
     assert_eq!(places, [(0, 2), (2, 2), (3, 0), (5, 1)]);
 }
+
+const WEB_CALL: &str = "POST /shop.v1.Shop/Unary HTTP/1.1\r\nContent-Type: application/grpc-web+proto\r\n\r\n";
+const WEB_BODY: &[u8] = b"\0\0\0\0\x02hi\x80\0\0\0\x0fgrpc-status:5\r\n";
+
+#[test]
+fn grpc_web_says_its_status_at_the_end_of_the_body() {
+    let told = "0 > POST /shop.v1.Shop/Unary\n0 > end 0\n0 < 200\n0 Rpc { requests: None, \
+        responses: Some(Messages { count: 1, bytes: 2 }), status: Some(5) }\n";
+    let length =
+        [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", WEB_BODY.len()).as_bytes(), WEB_BODY].concat();
+    check(&[to(WEB_CALL), from(length), to(GET), from(OK)], &format!("{told}0 < end 27\n{NEXT}"));
+    let (first, second) = WEB_BODY.split_at(10);
+    let head = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\na\r\n";
+    let chunked = [head, first, b"\r\n11\r\n", second, b"\r\n0\r\n\r\n"].concat();
+    check(&[to(WEB_CALL), from(chunked), to(GET), from(OK)], &format!("{told}0 < end 27\n{NEXT}"));
+}
+
+const NEXT: &str = "1 > GET /a\n1 > end 0\n1 < 200\n1 < end 5";

@@ -5,7 +5,7 @@ use agent_protocols::Direction::Sent;
 
 use super::{Onlooker, exchange, kernel::Kernel, request};
 use crate::{
-    connections::{Connection, Limits, UNANNOUNCED_IDLE_NANOSECONDS, reading::Parsing},
+    connections::{Connection, IDLE_NANOSECONDS, Limits, reading::Parsing},
     exchanges::ConnectionFacts,
     ledger::Family,
 };
@@ -91,7 +91,7 @@ fn what_was_never_announced_is_forgotten() {
     onlooker.watch(&kernel.records[1..]);
     onlooker.time(kernel.now_ns);
     assert_eq!(onlooker.connections.len(), 1);
-    onlooker.time(kernel.now_ns + 2 * UNANNOUNCED_IDLE_NANOSECONDS);
+    onlooker.time(kernel.now_ns + 2 * IDLE_NANOSECONDS);
     assert!(onlooker.connections.is_empty());
     assert_eq!(onlooker.lost(), 1);
 }

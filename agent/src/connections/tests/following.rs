@@ -4,14 +4,30 @@
 use std::{format, string::String};
 
 use agent_common::records::{DATA_END, DATA_SENT, DATA_UNREADABLE, DataRecord};
+use agent_protocols::{Message, Part, Whole, WholeMessage};
 use bytemuck::Zeroable as _;
 use proptest::{collection::vec, prelude::*, sample::select};
 
 use super::*;
 use crate::connections::heard::Outputs;
 
-const REQUEST: &[u8] = b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte";
-const RESPONSE: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok";
+/// The messages of the two sides, one a turn, by turns.
+type Talk = [&'static [&'static [u8]]; 2];
+
+const HTTP1: Talk =
+    [&[b"POST / HTTP/1.1\r\nContent-Length: 9\r\n\r\nnine byte"], &[b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nok"]];
+
+/// With a second request on its way when the first is answered.
+const HTTP2: Talk = [
+    &[
+        b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0\0\0\x03\x01\x05\0\0\0\x01\x82\x86\x84",
+        b"\0\0\x03\x01\x05\0\0\0\x03\x82\x86\x84\0\0\x03\x01\x05\0\0\0\x05\x82\x86\x85",
+    ],
+    &[
+        b"\0\0\0\x04\0\0\0\0\0\0\0\x01\x01\x04\0\0\0\x01\x88\0\0\x02\0\x01\0\0\0\x01ok",
+        b"\0\0\x01\x01\x05\0\0\0\x05\x89\0\0\x01\x01\x04\0\0\0\x03\x88\0\0\x02\0\x01\0\0\0\x03ok",
+    ],
+];
 
 /// What may be wrong with a record of an otherwise ordinary conversation.
 #[derive(Clone, Copy, Debug)]
@@ -38,13 +54,14 @@ fn oddity() -> impl Strategy<Value = Oddity> {
 }
 
 /// A server's conversation: whole messages or parts of them, each with its oddity.
-fn records(steps: &[(usize, Oddity)]) -> Vec<(DataRecord, Vec<u8>)> {
+fn records(talk: Talk, steps: &[(usize, Oddity)]) -> Vec<(DataRecord, Vec<u8>)> {
     let (mut positions, mut turn, mut rest) = ([1000_u32, 5000], 0, &[][..]);
     let mut records = Vec::new();
     for (number, &(length, oddity)) in steps.iter().enumerate() {
         if rest.is_empty() {
             turn += 1;
-            rest = if turn % 2 == 1 { REQUEST } else { RESPONSE };
+            let (side, round) = ((turn as usize + 1) % 2, (turn as usize - 1) / 2);
+            rest = talk[side][round % talk[side].len()];
         }
         let is_sent = turn % 2 == 0;
         let (payload, behind) = rest.split_at(length.min(rest.len()));
@@ -76,6 +93,20 @@ fn records(steps: &[(usize, Oddity)]) -> Vec<(DataRecord, Vec<u8>)> {
     records
 }
 
+/// The short ways, as `Connections` takes them.
+fn handle_shortly(connection: &mut Connection, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
+    let Some((on, WholeMessage { stream, whole })) = connection.handle_whole(record, payload, out) else {
+        return connection.handle_data(record, payload, out);
+    };
+    let (head, end) = match whole {
+        Whole::Request(request, end) => (Part::RequestHead(request), Part::RequestEnd(end)),
+        Whole::Response(response, end) => (Part::ResponseHead(response), Part::ResponseEnd(end)),
+    };
+    let (mark, parts) = (moment_of(record), [(0, head), (record.length, end)]);
+    let messages = parts.map(|(offset, part)| What::Message(Message { stream, mark, offset, part }));
+    out.heard.extend(messages.map(|what| Heard { on: on.clone(), what }));
+}
+
 /// All that came out, and the account.
 fn heard(
     records: &[(DataRecord, Vec<u8>)],
@@ -89,17 +120,18 @@ fn heard(
         handle(&mut connection, record, payload, &mut out);
     }
     connection.finish(End::Finished, KernelTime(u64::MAX), Some(records.len() as u32), &mut out);
-    format!("{:#?}\n{:?}\n{}", out.heard, out.uninteresting, ledger.lines())
+    format!("{:#?}\n{:?}\n{}", out.heard, out.advice, ledger.lines())
 }
 
 proptest! {
     #[test]
     fn the_short_way_leads_where_the_long_one_does(
+        talk in select(&[HTTP1, HTTP2][..]),
         steps in vec((select(&[5_usize, 20, 100, 100][..]), oddity()), 1..30),
         before: bool,
     ) {
-        let records = records(&steps);
-        let short = heard(&records, before, Connection::handle_data);
+        let records = records(talk, &steps);
+        let short = heard(&records, before, handle_shortly);
         prop_assert_eq!(short, heard(&records, before, Connection::handle_data_the_long_way));
     }
 }

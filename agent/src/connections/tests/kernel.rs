@@ -109,7 +109,6 @@ impl Kernel {
         };
         let mut record = self.data(Sent, writing.position, writing.bytes.len(), writing.entered_ns);
         record.turn = turn;
-        record.duration_ns = u32::try_from(self.now_ns - writing.entered_ns).unwrap();
         self.records.push(Record::Data(record, writing.bytes));
     }
 
@@ -239,7 +238,7 @@ impl Kernel {
             flags: if direction == Sent { DATA_SENT } else { 0 },
             connection: self.id,
             time_ns,
-            duration_ns: 0,
+            padding: 0,
             length: length as u32,
             captured: length as u32,
             position,

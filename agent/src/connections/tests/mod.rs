@@ -4,10 +4,11 @@
 mod behaviour;
 mod bounds;
 mod following;
+mod http2;
 mod kernel;
 mod losses;
 
-use agent_protocols::{Direction, Request, Response};
+use agent_protocols::{Direction, Request, Response, WholeMessage};
 
 use self::kernel::{Kernel, Record};
 use super::*;
@@ -24,6 +25,35 @@ struct Onlooker {
     began: usize,
     ended: Vec<Exchange>,
     uninteresting: Vec<u64>,
+    framed: Vec<u64>,
+}
+
+/// The second stage, listening to the first.
+struct Pairing<'a> {
+    exchanges: &'a mut Exchanges,
+    began: &'a mut usize,
+    ended: &'a mut Vec<Exchange>,
+}
+
+impl Pairing<'_> {
+    fn note(began: &mut usize, ended: &mut Vec<Exchange>, event: ExchangeEvent<'_>) {
+        match event {
+            ExchangeEvent::Began(_) => *began += 1,
+            ExchangeEvent::Ended(exchange) => ended.push(exchange.clone()),
+        }
+    }
+}
+
+impl Listener for Pairing<'_> {
+    fn handle_heard(&mut self, heard: Heard) {
+        let Self { exchanges, began, ended } = self;
+        exchanges.handle_heard(heard, &mut |event| Self::note(began, ended, event));
+    }
+
+    fn handle_whole(&mut self, on: Side, message: WholeMessage, first: Moment, bytes: u32) {
+        let Self { exchanges, began, ended } = self;
+        exchanges.handle_whole(on, message, first, bytes, &mut |event| Self::note(began, ended, event));
+    }
 }
 
 impl Onlooker {
@@ -35,33 +65,37 @@ impl Onlooker {
         let ledger = Ledger::new();
         let connections = Connections::new(&ledger, limits);
         let exchanges = Exchanges::new(&ledger);
-        Self { ledger, connections, exchanges, began: 0, ended: Vec::new(), uninteresting: Vec::new() }
+        Self {
+            ledger,
+            connections,
+            exchanges,
+            began: 0,
+            ended: Vec::new(),
+            uninteresting: Vec::new(),
+            framed: Vec::new(),
+        }
     }
 
     fn watch(&mut self, records: &[Record]) {
         for record in records {
-            self.connections.handle_event(&record.event());
-            self.poll();
+            let Self { connections, exchanges, began, ended, .. } = self;
+            connections.handle_event(&record.event(), &mut Pairing { exchanges, began, ended });
+            self.follow_advice();
         }
     }
 
     fn time(&mut self, now_ns: u64) {
-        self.connections.handle_time(KernelTime(now_ns));
-        self.poll();
+        let Self { connections, exchanges, began, ended, .. } = self;
+        connections.handle_time(KernelTime(now_ns), &mut Pairing { exchanges, began, ended });
+        self.follow_advice();
     }
 
-    fn poll(&mut self) {
-        while let Some(heard) = self.connections.poll_heard() {
-            self.exchanges.handle_heard(heard);
-        }
-        while let Some(event) = self.exchanges.poll_event() {
-            match event {
-                ExchangeEvent::Began(_) => self.began += 1,
-                ExchangeEvent::Ended(exchange) => self.ended.push(*exchange),
+    fn follow_advice(&mut self) {
+        while let Some(Advice { connection, copying, .. }) = self.connections.poll_advice() {
+            match copying {
+                Copying::Nothing => self.uninteresting.push(connection),
+                Copying::Framed => self.framed.push(connection),
             }
-        }
-        while let Some(left_alone) = self.connections.poll_uninteresting() {
-            self.uninteresting.push(left_alone.connection);
         }
     }
 

@@ -104,24 +104,37 @@ impl Batch {
         }
     }
 
+    /// The encoded spans of a group.
+    #[must_use]
+    pub fn spans_of(&self, group: usize) -> &[u8] {
+        let Group { buffer, resource_bytes } = &self.groups[group];
+        &buffer[*resource_bytes..]
+    }
+
     /// Writes the whole request behind what `out` holds.
     pub fn write_request(&self, out: &mut Vec<u8>) {
+        out.reserve(self.bytes * 5 / 4);
+        self.write_groups(out, |out, _, spans| out.extend_from_slice(spans));
+    }
+
+    /// Writes the request but for the spans of each group, which are left to `write_spans`, with the group's number.
+    pub fn write_groups(&self, out: &mut Vec<u8>, mut write_spans: impl FnMut(&mut Vec<u8>, usize, &[u8])) {
         const SCOPE_SPANS: Field = Field::new(2);
         const RESOURCE_SPANS: Field = Field::new(1);
         const RESOURCE_SPANS_SCHEMA_URL: Field = Field::new(3);
 
         let scope = scope_prefix();
         let schema_bytes = delimited_len(SCHEMA_URL.len());
-        for group in &self.groups {
+        for (number, group) in self.groups.iter().enumerate() {
             let (resource, spans) = group.buffer.split_at(group.resource_bytes);
             let scope_spans = scope.len() + spans.len();
-            let mut out = Writer(out);
-            out.delimited(RESOURCE_SPANS, resource.len() + schema_bytes + delimited_len(scope_spans));
-            out.0.extend_from_slice(resource);
-            out.text(RESOURCE_SPANS_SCHEMA_URL, SCHEMA_URL);
-            out.delimited(SCOPE_SPANS, scope_spans);
-            out.0.extend_from_slice(&scope);
-            out.0.extend_from_slice(spans);
+            let mut writer = Writer(out);
+            writer.delimited(RESOURCE_SPANS, resource.len() + schema_bytes + delimited_len(scope_spans));
+            writer.0.extend_from_slice(resource);
+            writer.text(RESOURCE_SPANS_SCHEMA_URL, SCHEMA_URL);
+            writer.delimited(SCOPE_SPANS, scope_spans);
+            writer.0.extend_from_slice(&scope);
+            write_spans(out, number, spans);
         }
     }
 }

@@ -2,12 +2,13 @@
 //! OTLP: released spans in, requests to a collector out, over gRPC or http/protobuf; why so: `docs/adr/0003-otlp-export.md`.
 //!
 //! [`OtlpExporter`] belongs to the pipeline's thread: it encodes a span once and puts it into a bounded queue. [`OtlpSender`]
-//! is a task: it sends what waits, one request for all services. Neither redacts nor samples: [`ReleasedSpan`] says that
+//! is a task: it sends what waits, one request for all services. Neither redacts nor samples: [`Released`] says that
 //! this is done.
 
 mod answer;
 mod backoff;
 mod batch;
+mod body;
 mod counts;
 mod encode;
 mod error;
@@ -38,7 +39,7 @@ pub use self::{
 use crate::{
     config::{BatchConfig, OtlpConfig},
     ledger::Ledger,
-    policy::ReleasedSpan,
+    policy::Released,
 };
 
 /// Takes spans for the collector; cheap, never waits for the network.
@@ -69,7 +70,7 @@ pub fn exporter(
 
 impl OtlpExporter {
     /// Encodes the span and queues it, or counts it as dropped.
-    pub fn offer(&self, span: &ReleasedSpan) {
+    pub fn offer(&self, span: Released<'_>) {
         match self.queue.offer(span.span(), span.resource()) {
             Offer::Taken => {}
             Offer::Full => self.counts.dropped_queue_full(),

@@ -21,6 +21,10 @@ pub const MAX_QUEUE_BYTES: usize = 8 << 20;
 /// otherwise); smaller: more requests for the same spans.
 pub const MAX_BATCH_BYTES: usize = 1 << 20;
 
+/// Batches whose memory is kept: one is filled while another is on its way. More: memory that is rarely used. Fewer: under
+/// load every second batch grows from nothing.
+const SPARE_BATCHES: usize = 2;
+
 #[derive(Debug)]
 pub struct Queue {
     waiting: Mutex<Waiting>,
@@ -38,8 +42,8 @@ struct Waiting {
     /// Spans and bytes of `full`.
     full_spans: usize,
     full_bytes: usize,
-    /// Memory of a batch that was sent, for the next one.
-    spare: Option<Batch>,
+    /// Memory of batches that were sent, for the next ones.
+    spare: Vec<Batch>,
     closed: bool,
 }
 
@@ -123,7 +127,10 @@ impl Queue {
     /// Takes back a batch's memory.
     pub fn recycle(&self, mut batch: Batch) {
         batch.clear();
-        self.lock().spare = Some(batch);
+        let mut waiting = self.lock();
+        if waiting.spare.len() < SPARE_BATCHES {
+            waiting.spare.push(batch);
+        }
     }
 
     /// From now on nothing is taken in.
@@ -145,7 +152,7 @@ impl Queue {
 impl Waiting {
     /// Puts the open batch with the full ones and opens another.
     fn shelve(&mut self) {
-        let next = self.spare.take().unwrap_or_default();
+        let next = self.spare.pop().unwrap_or_default();
         let mut batch = std::mem::replace(&mut self.open, next);
         // Behind another one it will wait: slack would make the memory of a backlog twice what is counted.
         if !self.full.is_empty() {

@@ -15,6 +15,7 @@ use super::{
     answer::Outcome,
     backoff::Backoff,
     batch::Batch,
+    body::Body,
     counts::{Counts, GAVE_UP, REJECTED},
     health::Health,
     queue::{Backlog, Queue},
@@ -78,8 +79,22 @@ impl OtlpSender {
     /// False: there is no time left for another.
     async fn deliver(&mut self, batch: Batch, stop: &mut Stop<impl Future<Output = Instant> + Unpin>) -> bool {
         let in_flight = InFlight { counts: self.counts.clone(), spans: batch.spans() as u64 };
+        let batch = Arc::new(batch);
         let body = self.transport.body(&batch);
-        self.queue.recycle(batch);
+        let has_time = self.send(body, in_flight, stop).await;
+        // A transport that still reads it keeps it.
+        if let Ok(batch) = Arc::try_unwrap(batch) {
+            self.queue.recycle(batch);
+        }
+        has_time
+    }
+
+    async fn send(
+        &mut self,
+        body: Body,
+        in_flight: InFlight,
+        stop: &mut Stop<impl Future<Output = Instant> + Unpin>,
+    ) -> bool {
         let mut first_attempt = None;
         loop {
             if let Some(until) = self.backoff.not_before()

@@ -4,16 +4,15 @@
 //! Both protocols are one HTTP POST: http/protobuf over HTTP/1.1, and gRPC's unary call over HTTP/2 with five bytes before
 //! the message and its status in the trailers. Redirects are not followed and proxies are not used.
 
-use std::{error::Error, io::Write as _, time::SystemTime};
+use std::{error::Error, sync::Arc, time::SystemTime};
 
 use bytes::Bytes;
-use flate2::{Compression, write::GzEncoder};
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Uri,
     header::{CONTENT_ENCODING, CONTENT_TYPE, TE, USER_AGENT},
     uri::Scheme,
 };
-use http_body_util::{BodyExt as _, Collected, Full, LengthLimitError, Limited};
+use http_body_util::{BodyExt as _, Collected, LengthLimitError, Limited};
 use hyper::body::Incoming;
 use hyper_rustls::{HttpsConnector, HttpsConnectorBuilder};
 use hyper_util::{
@@ -25,6 +24,7 @@ use tokio::time::{Duration, timeout};
 use super::{
     answer::{self, Cause, Outcome},
     batch::Batch,
+    body::Body,
     error::OtlpError,
     tls,
 };
@@ -34,13 +34,11 @@ use crate::config::{OtlpConfig, OtlpProtocol};
 /// text costs its count of rejected spans.
 const MAX_ANSWER_BYTES: usize = 64 << 10;
 
-/// Flag and length of a gRPC message.
-const GRPC_PREFIX_BYTES: usize = 5;
 const GRPC_PATH: &str = "/opentelemetry.proto.collector.trace.v1.TraceService/Export";
 
 #[derive(Debug)]
 pub struct Transport {
-    client: Client<HttpsConnector<HttpConnector>, Full<Bytes>>,
+    client: Client<HttpsConnector<HttpConnector>, Body>,
     connector: HttpsConnector<HttpConnector>,
     protocol: OtlpProtocol,
     uri: Uri,
@@ -72,28 +70,16 @@ impl Transport {
 
     /// The request's body, to be used for every attempt.
     #[must_use]
-    pub fn body(&self, batch: &Batch) -> Bytes {
-        let prefix = match self.protocol {
-            OtlpProtocol::Grpc => GRPC_PREFIX_BYTES,
-            OtlpProtocol::HttpProtobuf => 0,
-        };
-        // The schema URL twice and the lengths for each resource: little beside the resources themselves.
-        let mut body = Vec::with_capacity(prefix + batch.bytes() * 5 / 4);
-        body.resize(prefix, 0);
-        batch.write_request(&mut body);
-        if self.gzip {
-            body = compressed(&body, prefix);
+    pub fn body(&self, batch: &Arc<Batch>) -> Body {
+        let body = Body::of(batch, self.gzip);
+        match self.protocol {
+            OtlpProtocol::Grpc => body.in_grpc(self.gzip),
+            OtlpProtocol::HttpProtobuf => body,
         }
-        if prefix > 0 {
-            body[0] = u8::from(self.gzip);
-            let length = u32::try_from(body.len() - prefix).expect("a batch is a few MiB");
-            body[1..prefix].copy_from_slice(&length.to_be_bytes());
-        }
-        body.into()
     }
 
-    pub async fn attempt(&mut self, body: Bytes) -> Outcome {
-        let mut request = Request::new(Full::new(body));
+    pub async fn attempt(&mut self, body: Body) -> Outcome {
+        let mut request = Request::new(body);
         *request.method_mut() = Method::POST;
         *request.uri_mut() = self.uri.clone();
         *request.headers_mut() = self.headers.clone();
@@ -157,13 +143,6 @@ fn broken(error: &(dyn Error + 'static)) -> Outcome {
         source = error.source();
     }
     Outcome::Retry { cause: Cause::new("connection", &detail), told: None }
-}
-
-/// gzip of what follows the prefix, behind a prefix of the same length.
-fn compressed(body: &[u8], prefix: usize) -> Vec<u8> {
-    // Spans repeat their keys: even the fastest level leaves about a tenth, and the rest costs several times the CPU.
-    let mut encoder = GzEncoder::new(vec![0; prefix], Compression::fast());
-    encoder.write_all(&body[prefix..]).and_then(|()| encoder.finish()).expect("writing to memory does not fail")
 }
 
 fn target(config: &OtlpConfig) -> Result<Uri, OtlpError> {
@@ -232,7 +211,7 @@ fn connector(config: &OtlpConfig, secure: bool) -> Result<HttpsConnector<HttpCon
 fn client(
     connector: &HttpsConnector<HttpConnector>,
     protocol: OtlpProtocol,
-) -> Client<HttpsConnector<HttpConnector>, Full<Bytes>> {
+) -> Client<HttpsConnector<HttpConnector>, Body> {
     Client::builder(TokioExecutor::new())
         .pool_max_idle_per_host(1)
         .http2_only(protocol == OtlpProtocol::Grpc)

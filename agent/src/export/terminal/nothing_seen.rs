@@ -93,7 +93,7 @@ fn advice(situation: &Situation) -> Vec<String> {
         }
         (true, _) => advice.push("--open-port PORT or --pid PID of the one that you mean".to_owned()),
         (false, _) if situation.has_seen_bytes => {
-            advice.push("bytes came, but no HTTP/1 request: TLS and other protocols are not read".to_owned());
+            advice.push("bytes came, but no HTTP request: TLS and other protocols are not read".to_owned());
         }
         (false, Some(port)) => advice.push(format!("send it a request: curl http://localhost:{port}/")),
         (false, None) => advice.push("let the watched processes make or take a request".to_owned()),

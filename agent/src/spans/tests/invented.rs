@@ -20,6 +20,7 @@ pub const MS: u64 = 1_000_000;
 #[derive(Clone, Debug)]
 pub struct Told {
     pub id: u64,
+    pub protocol: Protocol,
     pub role: Role,
     pub tgid: u32,
     pub threads: (u32, u32),
@@ -34,7 +35,19 @@ pub struct Told {
 
 pub fn told(role: Role, id: u64, tgid: u32, first: u64, last: u64) -> Told {
     let (threads, port) = ((1, 1), u16::try_from(id).expect("small"));
-    Told { id, role, tgid, threads, first, answered: Some(last), last, connection: id, port, headers: Vec::new() }
+    Told {
+        id,
+        protocol: Protocol::Http1,
+        role,
+        tgid,
+        threads,
+        first,
+        answered: Some(last),
+        last,
+        connection: id,
+        port,
+        headers: Vec::new(),
+    }
 }
 
 pub fn request(id: u64, tgid: u32, first: u64, last: u64) -> Told {
@@ -52,6 +65,10 @@ impl Told {
 
     pub fn on(self, thread: u32) -> Self {
         Self { threads: (thread, thread), ..self }
+    }
+
+    pub fn over_http2(self) -> Self {
+        Self { protocol: Protocol::Http2, ..self }
     }
 
     pub fn with(mut self, name: Header, value: &str) -> Self {
@@ -93,21 +110,31 @@ impl Told {
         (Rc::new(facts), Request::Http(request))
     }
 
-    pub fn began(&self) -> ExchangeEvent {
-        let (connection, request) = self.parts();
-        let (id, role) = (ExchangeId(self.id), self.role);
-        ExchangeEvent::Began(Began { id, role, connection, request, first: self.moment(self.first, self.threads.0) })
+    pub fn began(&self) -> Event {
+        let exchange = self.exchange();
+        let unknown = Exchange {
+            response: None,
+            outcome: Outcome::Answered,
+            response_first: None,
+            last: exchange.first,
+            ..exchange
+        };
+        Event::Began(unknown)
     }
 
-    pub fn ended(&self) -> ExchangeEvent {
+    pub fn ended(&self) -> Event {
+        Event::Ended(self.exchange())
+    }
+
+    fn exchange(&self) -> Exchange {
         let (connection, request) = self.parts();
         let response = self.answered.map(|_| {
             let response = HttpResponse::new(HttpVersion::Http11, 200, &[]);
             Response::Http(response)
         });
-        ExchangeEvent::Ended(Box::new(Exchange {
+        Exchange {
             id: ExchangeId(self.id),
-            protocol: Protocol::Http1,
+            protocol: self.protocol,
             role: self.role,
             connection,
             request,
@@ -119,10 +146,26 @@ impl Told {
             partial: None,
             request_body_bytes: None,
             response_body_bytes: None,
+            rpc: None,
             first: self.moment(self.first, self.threads.0),
             response_first: self.answered.map(|time| self.moment(time, self.threads.1)),
             last: self.moment(self.last, self.threads.1),
-        }))
+        }
+    }
+}
+
+/// An event with its exchange.
+pub enum Event {
+    Began(Exchange),
+    Ended(Exchange),
+}
+
+impl Event {
+    pub const fn told(&self) -> ExchangeEvent<'_> {
+        match self {
+            Self::Began(exchange) => ExchangeEvent::Began(exchange),
+            Self::Ended(exchange) => ExchangeEvent::Ended(exchange),
+        }
     }
 }
 
@@ -134,7 +177,7 @@ pub struct Run {
 
 /// Plays the exchanges in the order of their times and lets everything come to rest.
 pub fn run(exchanges: &[Told]) -> Run {
-    let mut events: Vec<(u64, u64, ExchangeEvent)> = Vec::new();
+    let mut events: Vec<(u64, u64, Event)> = Vec::new();
     for exchange in exchanges {
         events.push((exchange.first, exchange.id, exchange.began()));
         events.push((exchange.last, exchange.id, exchange.ended()));
@@ -143,25 +186,30 @@ pub fn run(exchanges: &[Told]) -> Run {
     play(events.into_iter().map(|(time, _, event)| (time, event)), open::RECORDS)
 }
 
-pub fn play(events: impl Iterator<Item = (u64, ExchangeEvent)>, records: usize) -> Run {
+/// The spans that leave as time comes this far.
+pub fn leaving(stage: &mut Spans, now: KernelTime) -> Vec<Span> {
+    let mut spans = Vec::new();
+    stage.handle_time(now, &mut |span| spans.push(span.clone()));
+    spans
+}
+
+pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     let ledger = Ledger::new();
     let clock = WallClock::new(FixedClocks(WallOffset::from(0)));
     let mut stage = Spans::with(&ledger, clock, Identities::seeded(1, 2), records);
     let mut spans = Vec::new();
     let mut latest = 0;
     for (time, event) in events {
-        stage.handle_event(event);
-        stage.handle_time(KernelTime(time * MS));
-        spans.extend(std::iter::from_fn(|| stage.poll_span()));
+        stage.handle_event(event.told());
+        spans.append(&mut leaving(&mut stage, KernelTime(time * MS)));
         latest = latest.max(time);
     }
     for later in 0..200 {
-        stage.handle_time(KernelTime((latest + later * 100) * MS));
-        spans.extend(std::iter::from_fn(|| stage.poll_span()));
+        spans.append(&mut leaving(&mut stage, KernelTime((latest + later * 100) * MS)));
     }
     assert_eq!(stage.open.len(), 0, "nothing is kept for ever");
     assert!(stage.passing.is_empty() && stage.waiting == 0);
-    assert_eq!(stage.spans.get(), spans.len() as u64);
+    assert_eq!(stage.outlet.spans.get(), spans.len() as u64);
     Run { spans, ledger }
 }
 

@@ -12,21 +12,13 @@ pub struct Response {
     pub bytes: usize,
     /// So many that a run is repeated to within 1 %, and that a slow host does it in a minute.
     pub requests: u64,
-    /// Onlooker's `--ring-size`.
-    pub ring: &'static str,
 }
-
-/// The default, which lasts for milliseconds of the smallest requests without a pause.
-const RING: &str = "4MiB";
-/// Where more is copied a request: Onlooker has the one processor only when the scheduler says so, which on 6.1 is later
-/// than the default lasts. Its size costs nothing a request.
-const LARGE_RING: &str = "16MiB";
 
 /// The smallest is what most calls between services look like: about 100 bytes each way, heads included.
 pub const RESPONSES: [Response; 3] = [
-    Response { name: "small", bytes: 70, requests: 4096, ring: RING },
-    Response { name: "10k", bytes: 10_000, requests: 2048, ring: LARGE_RING },
-    Response { name: "1m", bytes: 1_000_000, requests: 256, ring: LARGE_RING },
+    Response { name: "small", bytes: 70, requests: 4096 },
+    Response { name: "10k", bytes: 10_000, requests: 2048 },
+    Response { name: "1m", bytes: 1_000_000, requests: 256 },
 ];
 
 impl Response {

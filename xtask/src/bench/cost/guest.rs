@@ -50,7 +50,6 @@ impl Programs {
             format!("backend={backend}"),
             format!("response={}", response.bytes),
             format!("requests={}", run.requests),
-            format!("ring={}", response.ring),
             format!("profile={}", run.profile),
         ];
         let mut figures = Figures::new(run.place, vm::series(kernel)?.fetch()?.release, run.requests);

@@ -28,7 +28,7 @@ pub fn run(programs: &Programs, places: &[Place], update: bool) -> Result<()> {
     for place in places {
         let release = vm::series(place.kernel)?.fetch()?.release;
         say(format!("bench cost: scale, kernel {}, {}", place.kernel, place.backend));
-        let parameters = [format!("backend={}", place.backend), format!("ring={}", place.response.ring)];
+        let parameters = [format!("backend={}", place.backend)];
         let rows = read(&programs.boot(place.kernel, "scale", &parameters)?)?;
         tables.push(format!("Linux {release}, {}, small requests\n\n{}", place.backend, text(&rows)?));
         problems.extend(verdicts(&rows)?.into_iter().map(|problem| format!("{}: {problem}", place.backend)));

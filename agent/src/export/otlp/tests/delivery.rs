@@ -18,7 +18,7 @@ async fn one_request_carries_many_services() {
             let config = OtlpConfig { gzip, ..otlp(protocol, collector.url("http")) };
             let rig = Rig::start(&config, &IN_ONE);
             for number in 0..30 {
-                rig.exporter.offer(&released_for_tests(span(number), resource(number % 3)));
+                rig.exporter.offer(released_for_tests(span(number), resource(number % 3)).leaving());
             }
             let received = collector.next().await;
             assert_eq!((received.request.resource_spans.len(), received.spans()), (3, 30));
@@ -98,7 +98,7 @@ async fn every_span_of_a_busy_pipeline_has_a_number() {
         let exporter = rig.exporter.clone();
         let pipeline = tokio::task::spawn_blocking(move || {
             for number in 0..SPANS {
-                exporter.offer(&released(number));
+                exporter.offer(released(number).leaving());
             }
         });
         pipeline.await.expect("offering does not panic");

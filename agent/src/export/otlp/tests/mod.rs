@@ -27,7 +27,7 @@ use crate::{
     spans::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value},
 };
 
-fn span(number: u64) -> Span {
+pub(super) fn span(number: u64) -> Span {
     Span {
         trace_id: TraceId(u128::from(number).to_be_bytes()),
         span_id: SpanId(number.to_be_bytes()),
@@ -46,7 +46,7 @@ fn span(number: u64) -> Span {
     }
 }
 
-fn resource(id: u64) -> Arc<Resource> {
+pub(super) fn resource(id: u64) -> Arc<Resource> {
     let name = Cow::Owned(format!("service-{id}"));
     Arc::new(Resource { id, attributes: vec![Attribute { key: "service.name", value: Value::Text(name) }] })
 }
@@ -104,7 +104,7 @@ impl Rig {
 
     fn offer(&self, numbers: impl IntoIterator<Item = u64>) {
         for number in numbers {
-            self.exporter.offer(&released(number));
+            self.exporter.offer(released(number).leaving());
         }
     }
 

@@ -205,7 +205,7 @@ async fn bytes_that_wait_are_bounded_as_well() {
     let large = Span { attributes: vec![Attribute { key: "url.path", value: Value::Text(path) }], ..span(1) };
     let large = released_for_tests(large, resource(1));
     for _ in 0..1_000 {
-        rig.exporter.offer(&large);
+        rig.exporter.offer(large.leaving());
     }
     let fit = (MAX_QUEUE_BYTES / 60_000) as u64;
     let full = rig.settled().dropped["queue_full"];

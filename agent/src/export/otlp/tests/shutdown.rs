@@ -51,7 +51,7 @@ async fn spans_offered_after_the_end_are_counted() {
     let rig = Rig::start(&otlp(OtlpProtocol::Grpc, collector.url("http")), &IN_ONE);
     let (late, ledger) = (rig.exporter.clone(), Arc::clone(&rig.ledger));
     assert_eq!(rig.shut_down(Duration::from_secs(1)).await, fate(0, &[]));
-    late.offer(&released(1));
+    late.offer(released(1).leaving());
     assert_eq!(settled(&ledger), fate(0, &[("shutdown", 1)]));
 }
 

@@ -1,0 +1,174 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The header blocks of a lane: one frame each, or one that CONTINUATION goes on with.
+//!
+//! In: the frames that hold them, in as many pieces as it takes. Out: blocks decoded, or that one cannot be read.
+//! A frame that lies in one piece is read where it lies. A block that is lost takes the table with it.
+//! Does not: hold more than [`MAX_HEAD_BYTES`] of a block; the rest of a larger one is stepped over.
+
+use alloc::vec::Vec;
+
+use super::{
+    MAX_HEAD_BYTES,
+    event::Event,
+    field_list::FieldList,
+    frame::{self, END_HEADERS, FrameHeader, Kind},
+    hpack::Decoder,
+    place::Place,
+};
+use crate::message::Problem;
+
+#[derive(Debug)]
+pub(super) struct Blocks<M> {
+    decoder: Decoder,
+    /// Of the frame that has begun.
+    payload: Vec<u8>,
+    /// The block that CONTINUATION goes on with.
+    open: Option<Block<M>>,
+}
+
+#[derive(Debug)]
+struct Block<M> {
+    stream: u32,
+    is_promise: bool,
+    ends_stream: bool,
+    begin: Place<M>,
+    bytes: Vec<u8>,
+    lost: Option<Problem>,
+}
+
+impl<M: Copy> Blocks<M> {
+    pub(super) const fn new(joined_mid_stream: bool) -> Self {
+        Self { decoder: Decoder::new(joined_mid_stream), payload: Vec::new(), open: None }
+    }
+
+    /// The reader of these blocks has told the largest table that it allows.
+    pub(super) fn allow(&mut self, table_bytes: u32) {
+        self.decoder.allow(table_bytes);
+    }
+
+    /// A frame begins. True if it holds a part of a block that can be read.
+    pub(super) fn begin_frame(
+        &mut self,
+        header: &FrameHeader,
+        here: Place<M>,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) -> bool {
+        let continues = |open: &Block<M>| header.kind == Kind::Continuation && open.stream == header.stream;
+        if let Some(open) = self.open.take_if(|open| !continues(open)) {
+            // Nothing may come between the parts of a block (RFC 9113 section 6.10).
+            self.lose(&open, Problem::MalformedHead, here, tell);
+        }
+        match header.kind {
+            Kind::Headers | Kind::PushPromise => true,
+            Kind::Continuation => {
+                let begin_is_known = self.open.is_some();
+                if !begin_is_known {
+                    self.decoder.distrust();
+                }
+                begin_is_known
+            }
+            _ => false,
+        }
+    }
+
+    /// Adds to the frame's payload, unless its block is too large.
+    pub(super) fn gather(&mut self, header: &FrameHeader, bytes: &[u8]) {
+        let before = self.open.as_ref().map_or(0, |open| open.bytes.len());
+        let is_lost = self.open.as_ref().is_some_and(|open| open.lost.is_some());
+        if !is_lost && before + header.length as usize <= MAX_HEAD_BYTES {
+            self.payload.extend_from_slice(bytes);
+        }
+    }
+
+    /// Bytes of the frame's payload are lost, and so is its block.
+    pub(super) fn skip(&mut self) {
+        self.payload.clear();
+    }
+
+    /// The frame is over. `whole`: its payload, if it was not gathered.
+    pub(super) fn end_frame(
+        &mut self,
+        header: &FrameHeader,
+        whole: Option<&[u8]>,
+        (begin, end): (Place<M>, Place<M>),
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) {
+        let gathered = core::mem::take(&mut self.payload);
+        let payload = whole.unwrap_or(&gathered);
+        let mut open = self.open.take().unwrap_or(Block {
+            stream: header.stream,
+            is_promise: header.kind == Kind::PushPromise,
+            ends_stream: header.ends_stream(),
+            begin,
+            bytes: Vec::new(),
+            lost: None,
+        });
+        let block = match header.kind {
+            _ if open.bytes.len() + header.length as usize > MAX_HEAD_BYTES => Err(Problem::HeadTooLarge),
+            _ if payload.len() < header.length as usize => Err(Problem::HeadCutShort),
+            Kind::Continuation => Ok((open.stream, payload)),
+            _ => frame::block_of(header, payload).ok_or(Problem::MalformedHead),
+        };
+        let is_over = header.has(END_HEADERS);
+        match block {
+            Ok((stream, block)) => {
+                open.stream = stream;
+                if is_over && open.lost.is_none() && open.bytes.is_empty() {
+                    return self.read(&open, block, end, list, tell);
+                }
+                open.bytes.extend_from_slice(block);
+            }
+            Err(problem) => open.lost = open.lost.or(Some(problem)),
+        }
+        if open.lost.is_some() {
+            open.bytes = Vec::new();
+        }
+        match open.lost {
+            Some(problem) if is_over => self.lose(&open, problem, end, tell),
+            None if is_over => self.read(&open, &open.bytes, end, list, tell),
+            _ => self.open = Some(open),
+        }
+    }
+
+    fn read(
+        &mut self,
+        block: &Block<M>,
+        bytes: &[u8],
+        end: Place<M>,
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) {
+        let Block { stream, is_promise, ends_stream, begin, .. } = *block;
+        match self.decoder.decode(bytes, list) {
+            Ok(()) => tell(Event::Block { stream, is_promise, ends_stream, list, begin, end }),
+            Err(_) => self.lose(block, Problem::MalformedHead, end, tell),
+        }
+    }
+
+    fn lose(&mut self, block: &Block<M>, problem: Problem, end: Place<M>, tell: &mut impl FnMut(Event<'_, M>)) {
+        self.decoder.distrust();
+        tell(Event::Noticed(problem));
+        tell(Event::BlockLost { stream: block.stream, ends_stream: block.ends_stream, end });
+    }
+
+    /// Frames may have been lost, with blocks in them.
+    pub(super) fn lose_place(&mut self, at: Place<M>, tell: &mut impl FnMut(Event<'_, M>)) {
+        self.payload = Vec::new();
+        self.decoder.distrust();
+        if let Some(open) = self.open.take() {
+            self.lose(&open, Problem::HeadCutShort, at, tell);
+        }
+    }
+
+    /// Nothing more will come. True if a block was open.
+    pub(super) fn end(&mut self) -> bool {
+        self.payload = Vec::new();
+        self.open.take().is_some()
+    }
+
+    pub(super) fn memory(&self) -> usize {
+        let open = self.open.as_ref().map_or(0, |open| open.bytes.capacity());
+        self.payload.capacity() + open + self.decoder.memory()
+    }
+}
