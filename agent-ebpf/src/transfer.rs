@@ -148,10 +148,14 @@ fn report_payload<const TYPED: bool>(
     began_ns: impl FnOnce() -> u64,
     payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
-    tls::socket_used(found.sk, transfer.thread);
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let followed = match connection::find(found.sk) {
+    let known = connection::find(found.sk);
+    if matches!(known, Known::Unsettled) && !is_one() {
+        return None;
+    }
+    tls::socket_used(found.sk, transfer.thread);
+    let followed = match known {
         Known::Followed(connection) => connection,
         Known::LeftAlone => {
             if transfer.sent && tls::compares_sent(transfer.bytes) {
@@ -160,9 +164,6 @@ fn report_payload<const TYPED: bool>(
             return None;
         }
         Known::Unsettled => {
-            if !is_one() {
-                return None;
-            }
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;

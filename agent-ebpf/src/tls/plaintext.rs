@@ -86,17 +86,21 @@ pub extern "C" fn tls_said(address: u64, buffer: u64, bytes_and_way: u64, began_
 fn take() -> Option<u32> {
     // SAFETY: takes no argument.
     let first = unsafe { bpf_get_smp_processor_id() } * SCRATCHES;
-    for index in first..first + SCRATCHES {
-        let scratch = PLAINTEXT.get_ptr_mut(index)?;
-        // SAFETY: a map value.
-        unsafe {
-            if (*scratch).is_taken == 0 {
-                (*scratch).is_taken = 1;
-                return Some(index);
-            }
+    // No loop: to the verifier of 6.1 its end is not known.
+    take_one(first).or_else(|| take_one(first + 1))
+}
+
+#[inline(always)]
+fn take_one(index: u32) -> Option<u32> {
+    let scratch = PLAINTEXT.get_ptr_mut(index)?;
+    // SAFETY: a map value.
+    unsafe {
+        if (*scratch).is_taken != 0 {
+            return None;
         }
+        (*scratch).is_taken = 1;
     }
-    None
+    Some(index)
 }
 
 #[inline(always)]

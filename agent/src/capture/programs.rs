@@ -210,11 +210,11 @@ impl Capture {
     /// are as its opening record had them.
     pub fn leave_alone(&mut self, socket: u64, connection: u64) {
         let key = socket ^ self.address_mask;
-        let Ok(bytes) = self.connections.get(&key, 0) else { return };
-        let mut entry: Connection = bytemuck::pod_read_unaligned(&bytes);
-        if entry.id != connection {
+        let entry = self.connections.get(&key, 0).ok().map(|bytes| bytemuck::pod_read_unaligned::<Connection>(&bytes));
+        // What is not the socket's own connection is what TLS carries on it, if it is there still.
+        let Some(mut entry) = entry.filter(|entry| entry.id == connection) else {
             return self.sessions.leave_alone(key, connection);
-        }
+        };
         entry.flags |= CONNECTION_OVER;
         let mut bytes = [0; size_of::<Connection>()];
         bytes.copy_from_slice(bytemuck::bytes_of(&entry));
