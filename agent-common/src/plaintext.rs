@@ -18,6 +18,9 @@ pub enum Action {
     GoCopyReader = 9,
     GoCopyMemory = 10,
     Ciphertext = 11,
+    /// rustls makes a record, or takes one apart.
+    Encrypt = 12,
+    Decrypt = 13,
 }
 
 /// Where a call tells how many bytes it moved.
@@ -30,6 +33,10 @@ pub enum Told {
     Returned = 1,
     /// Where its fourth argument points, if what it returns is positive.
     ThroughFourthArgument = 2,
+    /// In the record: TLS 1.3, 1.2 with a nonce before the plaintext, 1.2 without.
+    TypedRecord = 3,
+    NoncedRecord = 4,
+    BareRecord = 5,
 }
 
 /// Where a call that makes a session gives it.

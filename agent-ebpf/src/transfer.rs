@@ -160,6 +160,8 @@ fn report_payload<const TYPED: bool>(
         Known::LeftAlone => {
             if transfer.sent && tls::compares_sent(transfer.bytes) {
                 tls::compare_sent(payload()?);
+            } else if !transfer.sent && tls::notes_receives() {
+                tls::received(found.sk, transfer.thread, payload()?, transfer.bytes);
             }
             return None;
         }
@@ -175,6 +177,8 @@ fn report_payload<const TYPED: bool>(
     let Payload { kind, place, skipped } = payload;
     if transfer.sent && tls::compares_sent(transfer.bytes) {
         tls::compare_sent(payload);
+    } else if !transfer.sent && tls::notes_receives() {
+        tls::received(found.sk, transfer.thread, payload, transfer.bytes);
     }
     // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
     // SAFETY: a map value.

@@ -243,6 +243,22 @@ fn gnutls_is_read_in_wget() -> Result<()> {
     Ok(())
 }
 
+/// Tasks move between threads, and what rustls keeps of a connection moves in memory.
+#[test]
+fn rustls_in_a_program_with_symbols() -> Result<()> {
+    for arguments in [["1", "50", "4"], ["2", "100", "3"]] {
+        let workshop = Workshop::new()?;
+        let mut command = Command::new(env!("CARGO_BIN_EXE_tls-rustls"));
+        command.args(arguments);
+        let mut program = Program::start(command, &workshop)?;
+        let told = watch(&mut program)?;
+        told.assert_exact(&["SERVER", "CLIENT"]);
+        told.assert_bound();
+        told.assert_handshakes();
+    }
+    Ok(())
+}
+
 #[test]
 fn nginx_and_curl() -> Result<()> {
     let workshop = Workshop::new()?;

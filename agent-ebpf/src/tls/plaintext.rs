@@ -16,7 +16,7 @@ use agent_common::{
 use aya_ebpf::{
     helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
     macros::map,
-    maps::Array,
+    maps::{Array, PerCpuArray},
 };
 
 use super::sessions;
@@ -118,7 +118,7 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
     if session.flags & SESSION_OVER != 0 {
         return None;
     }
-    announce(scratch, session, thread.tgid, sent);
+    announce(&mut scratch.opened, session, thread.tgid, sent);
     turn(session, sent);
     let is_interrupted = session.flags & SESSION_INTERRUPTED != 0;
     session.flags &= !SESSION_INTERRUPTED;
@@ -166,13 +166,12 @@ fn report(index: u32, address: u64, buffer: u64, bytes_and_way: u64, began_ns: u
 
 /// Tells of a session before its first bytes, and again when its socket has become known.
 #[inline(always)]
-fn announce(scratch: &mut Scratch, session: &mut Session, tgid: u32, sent: bool) {
+fn announce(record: &mut OpenedRecord, session: &mut Session, tgid: u32, sent: bool) {
     let is_placed = session.socket != 0;
     let wanted = SESSION_REPORTED | if is_placed { SESSION_PLACED } else { 0 };
     if session.flags & wanted == wanted {
         return;
     }
-    let record = &mut scratch.opened;
     record.kind = RecordKind::Opened as u32;
     record.tgid = tgid;
     record.connection = session.id;
@@ -189,6 +188,19 @@ fn announce(scratch: &mut Scratch, session: &mut Session, tgid: u32, sent: bool)
     if emit(&raw const *record, size_of::<OpenedRecord>() as u64) {
         session.flags |= wanted;
     }
+}
+
+/// Where a record of a session's place is put together while a socket's program runs.
+#[map]
+static PLACED: PerCpuArray<OpenedRecord> = PerCpuArray::with_max_entries(1, 0);
+
+/// The session's socket has become known when something had been said: the daemon waits for it.
+#[inline(always)]
+pub fn announce_place(key: &SessionKey) -> Option<()> {
+    let (session, record) = (sessions::get(key)?, PLACED.get_ptr_mut(0)?);
+    // SAFETY: map values; programs of sockets do not run inside one another on a processor, or have taken its scratch.
+    unsafe { announce(&mut *record, &mut *session, key.tgid as u32, true) }
+    Some(())
 }
 
 #[inline(always)]

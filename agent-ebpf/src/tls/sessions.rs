@@ -129,6 +129,13 @@ pub fn end(key: &SessionKey) {
     }
 }
 
+/// The session that is bound to a socket.
+#[inline(always)]
+pub fn on_socket(sk: u64) -> Option<SessionKey> {
+    // SAFETY: a map value.
+    SESSION_BY_SOCKET.get_ptr(&sk).map(|key| unsafe { *key })
+}
+
 #[inline(always)]
 pub fn socket_gone(sk: u64) {
     let Some(key) = SESSION_BY_SOCKET.get_ptr(&sk) else { return };

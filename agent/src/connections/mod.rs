@@ -159,6 +159,9 @@ impl Connections {
         connection.last_used = connection.last_used.max(KernelTime(record.time_ns));
         connection.is_unix = facts::is_unix(record);
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+        if connection.has_come_to_a_place() {
+            self.with(record.connection, |connection, out| connection.go_on(out));
+        }
     }
 
     fn handle_data(&mut self, record: &DataRecord, payload: &[u8]) {

@@ -12,6 +12,7 @@ mod go;
 mod mappings;
 mod plan;
 mod probing;
+mod rust;
 mod search;
 pub mod sites;
 

@@ -15,7 +15,7 @@ use rustc_hash::FxHashMap;
 
 use super::{
     Action, Catalogue, Found, LibraryPlan, Probe, Search,
-    catalogue::{Length, SessionFrom},
+    catalogue::{Length, Record, SessionFrom},
     sites::Leaves,
 };
 use crate::{
@@ -147,9 +147,14 @@ fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
     let enters = match probe.action {
         // What it returns is all that is asked of it.
         Action::Create if probe.session == SessionFrom::Returned => None,
-        Action::Create | Action::Destroy | Action::Handshake | Action::Read | Action::Write | Action::Ciphertext => {
-            Some(place(ProbeProgram::Enter, probe.offset))
-        }
+        Action::Create
+        | Action::Destroy
+        | Action::Handshake
+        | Action::Read
+        | Action::Write
+        | Action::Ciphertext
+        | Action::Encrypt
+        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset)),
         Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
             Some(place(ProbeProgram::Go, probe.offset))
         }
@@ -171,11 +176,16 @@ fn cookie(probe: &Probe) -> Cookie {
         Action::GoCopyReader => KernelAction::GoCopyReader,
         Action::GoCopyMemory => KernelAction::GoCopyMemory,
         Action::Ciphertext => KernelAction::Ciphertext,
+        Action::Encrypt => KernelAction::Encrypt,
+        Action::Decrypt => KernelAction::Decrypt,
     };
-    let told = match probe.length {
-        Length::Returned => Told::Returned,
-        Length::FourthArgument => Told::ThroughFourthArgument,
-        Length::None | Length::ThirdArgument | Length::Copied => Told::Elsewhere,
+    let told = match (probe.record, probe.length) {
+        (Some(Record::Typed), _) => Told::TypedRecord,
+        (Some(Record::Nonced), _) => Told::NoncedRecord,
+        (Some(Record::Bare), _) => Told::BareRecord,
+        (None, Length::Returned) => Told::Returned,
+        (None, Length::FourthArgument) => Told::ThroughFourthArgument,
+        (None, Length::None | Length::ThirdArgument | Length::Copied) => Told::Elsewhere,
     };
     let given = match probe.session {
         SessionFrom::FirstArgument => Given::FirstArgument,
