@@ -122,7 +122,7 @@ impl Nginx {
         let address = free_address();
         let configuration = format!(
             "daemon off; worker_processes 2; pid {folder}/pid; error_log stderr; events {{}}\n\
-             http {{ access_log off; keepalive_requests 100000; server {{ listen {address} ssl;\n\
+             http {{ access_log off; keepalive_requests 100000; server {{ listen {address} ssl http2;\n\
              ssl_certificate {}; ssl_certificate_key {}; location / {{ return 200 \"$uri\"; }} }} }}\n",
             workshop.certificate.display(),
             workshop.key.display()

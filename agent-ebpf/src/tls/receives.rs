@@ -48,11 +48,20 @@ pub fn note(thread: Thread, socket: u64, from: u64, bytes: u64) {
     }
 }
 
-/// The socket whose bytes the thread has received last, if the byte at `last` is among them.
+/// The socket whose bytes the thread has received last, if the last byte of what begins at `first` is among them.
+///
+/// All of it is that socket's then, and so is what lies there next: a library that has taken a record out of its buffer moves
+/// the ones behind it to the front.
 #[inline(always)]
-pub fn socket_of(thread: Thread, last: u64) -> Option<u64> {
-    let slot = RECEIVE_BY_THREAD.get_ptr(thread.tid % SLOTS)?;
+pub fn socket_of(thread: Thread, first: u64, last: u64) -> Option<u64> {
+    let slot = RECEIVE_BY_THREAD.get_ptr_mut(thread.tid % SLOTS)?;
     // SAFETY: a map value.
-    let receive = unsafe { &*slot };
-    (receive.thread == key(thread) && receive.from <= last && last < receive.to).then_some(receive.socket)
+    let receive = unsafe { &mut *slot };
+    if receive.thread != key(thread) || last < receive.from || last >= receive.to {
+        return None;
+    }
+    if first < receive.from {
+        receive.from = first;
+    }
+    Some(receive.socket)
 }

@@ -277,7 +277,8 @@ pub fn decrypt_ends(thread: Thread, kind: RecordKind) -> Option<()> {
         return None;
     }
     // Its last byte came last.
-    let Some(socket) = receives::socket_of(thread, call.place + call.bytes - 1) else {
+    let (first, last) = (call.place - HEAD_BYTES, call.place + call.bytes - 1);
+    let Some(socket) = receives::socket_of(thread, first, last) else {
         count(Loss::RecordUnbound, 1);
         return None;
     };
