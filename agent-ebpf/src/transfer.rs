@@ -52,6 +52,9 @@ static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 /// Most records that one call's payload can fill.
 const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTES + 1;
 
+/// Steps of one of the inner loops through a call.
+pub const STEPS_AT_ONCE: usize = 64;
+
 /// Size of a `struct iovec`.
 pub const PIECE_BYTES: u64 = 16;
 
@@ -180,7 +183,7 @@ fn report_payload<const TYPED: bool>(
             send_frames(kind, place, skipped, u64::from(bytes));
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
-            send_whole(scratch, followed, place, bytes);
+            send_whole(scratch, followed, place, bytes, bytes);
         }
         Payload::BUFFER => {
             send_buffer(place, u64::from(bytes));
@@ -385,14 +388,24 @@ fn take_whole(followed: *mut Connection, wanted: u32) -> bool {
     true
 }
 
-/// One buffer, one record.
+/// One buffer, one record. Where it cannot be read, `otherwise` bytes are told as a length.
 #[inline(always)]
-fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
-    if copy(scratch, 0, base, bytes) {
+fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32, otherwise: u32) -> bool {
+    let is_readable = copy(scratch, 0, base, bytes);
+    if is_readable {
         send(scratch, followed, bytes, bytes);
     } else {
-        send_unreadable(scratch, followed, bytes);
+        send_unreadable(scratch, followed, otherwise);
     }
+    is_readable
+}
+
+/// The same, for the verifier to walk once. 0 where it could not be read.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn send_piece(base: u64, bytes: u64, otherwise: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    send_whole(scratch, followed, base, bytes as u32, otherwise as u32).into()
 }
 
 /// A buffer that takes several records, or more than the budget.
@@ -410,11 +423,9 @@ extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
             break;
         }
         let piece = min(left, RECORD_PAYLOAD_BYTES as u32);
-        if !copy(scratch, 0, base + u64::from(done), piece) {
-            send_unreadable(scratch, followed, bytes - done);
+        if send_piece(base + u64::from(done), piece.into(), u64::from(bytes - done)) == 0 {
             return 0;
         }
-        send(scratch, followed, piece, piece);
         done += piece;
     }
     send_rest(scratch, followed, base + u64::from(done), bytes - done);
@@ -431,11 +442,7 @@ fn send_rest(scratch: &mut Scratch, followed: *mut Connection, base: u64, rest: 
     if rest > tail {
         send(scratch, followed, 0, rest - tail);
     }
-    if copy(scratch, 0, base + u64::from(rest - tail), tail) {
-        send(scratch, followed, tail, tail);
-    } else {
-        send_unreadable(scratch, followed, tail);
-    }
+    send_piece(base + u64::from(rest - tail), tail.into(), tail.into());
 }
 
 #[inline(always)]
@@ -489,9 +496,8 @@ extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -
     let affordable = take_budget(followed, bytes);
     frames::ask_daemon(followed, scratch);
     begin_gathering(scratch, 0, 0, skipped);
-    // Each step ends a piece or fills a record.
-    for _ in 0..STEPS_PER_CALL {
-        if gathered!(scratch.gather.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
+    for _ in 0..STEPS_PER_CALL / STEPS_AT_ONCE {
+        if gather_steps(pieces, is_copy, affordable.into()) == 0 {
             break;
         }
     }
@@ -529,7 +535,20 @@ pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) 
     Some(())
 }
 
-/// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
+/// Some steps of it, of which each ends a piece or fills a record. 0 where there is nothing to go on with. Apart for the
+/// verifier, which walks each turn of a loop: the product of two loops costs it their sum.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn gather_steps(pieces: u64, is_copy: u64, most: u64) -> u64 {
+    for _ in 0..STEPS_AT_ONCE {
+        if gather_step(pieces, is_copy, most) == 0 {
+            return 0;
+        }
+    }
+    1
+}
+
+/// One step, which the verifier walks once for all of them.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
@@ -546,6 +565,9 @@ fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy
     let piece_left = gathered!(scratch.gather.piece_left);
     let filled = gathered!(scratch.gather.filled);
     let done = gathered!(scratch.gather.done);
+    if done >= most {
+        return None;
+    }
     let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
     if step != 0 && !copy(scratch, filled, base, step) {
         return None;
