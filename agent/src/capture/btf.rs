@@ -128,7 +128,7 @@ impl KernelTypes {
             strings.extend(name);
             strings.push(0);
         }
-        for empty in types.chunks_exact_mut(TYPE_WORDS).filter(|words| words[1] == 0) {
+        for empty in types.as_chunks_mut::<TYPE_WORDS>().0.iter_mut().filter(|words| words[1] == 0) {
             empty[1] = KIND_FORWARD << 24;
         }
         laid_out(&types, &strings)
