@@ -22,9 +22,8 @@ use aya_ebpf::{
 
 use crate::{
     bounds::{at_most, within},
-    transfer::{
-        Payload, Scratch, begin_gathering, copy, first_byte, gathered, min, next_piece, scratch_and_connection, send,
-    },
+    gather::{begin_gathering, first_byte, gathered, min, next_piece},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch_and_connection, send},
 };
 
 const HEADER_BYTES: u32 = 9;
@@ -69,9 +68,6 @@ pub struct Walk {
     /// Bytes of data that may be copied.
     budget: u32,
 }
-
-/// Steps of one of the walk's inner loops.
-const STEPS_AT_ONCE: usize = 64;
 
 /// What a step asks for.
 const STOP: u64 = 0;
@@ -135,7 +131,7 @@ pub extern "C" fn send_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -
     end_walk(bytes)
 }
 
-/// Apart for the verifier, which walks each turn of a loop: the product of two loops costs it their sum.
+/// Apart for the verifier, as the steps of the gathering are.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {

@@ -10,8 +10,9 @@ use aya_ebpf::{helpers::bpf_probe_read_user, macros::map, maps::LruHashMap};
 
 use super::{calls, flag::Flag, plaintext::announce_place, rustls, sessions};
 use crate::{
+    gather::{first_byte, gathered},
     processes::Thread,
-    transfer::{Payload, first_byte, gathered, scratch_and_connection},
+    transfer::{Payload, scratch_and_connection},
 };
 
 /// Records that wait to be sent. Larger: kernel memory, 100 bytes each. Smaller: with more sessions that begin at once, some
