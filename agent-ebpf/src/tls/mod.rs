@@ -20,10 +20,7 @@ mod sessions;
 
 pub use self::ciphertext::compare_sent;
 use self::flag::Flag;
-use crate::{
-    processes::Thread,
-    transfer::{Payload, first_byte},
-};
+use crate::{gather::first_byte, processes::Thread, transfer::Payload};
 
 /// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
 static IS_SPOKEN: Flag = Flag::new();
