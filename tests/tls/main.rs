@@ -16,6 +16,7 @@ use onlooker_tests::{Finished, Onlooker, PATIENCE, Span, skip};
 mod life;
 mod multiplexed;
 mod program;
+mod unread;
 mod web;
 
 use program::{Program, Workshop};

@@ -48,7 +48,7 @@ impl Connection {
         if self.facts.is_none() {
             self.received_before = received_before;
             self.sent_before = sent_before;
-            if facts.remote == Endpoint::Unknown {
+            if facts.is_tls && facts.remote == Endpoint::Unknown {
                 self.held.get_or_insert_default().unplaced = Some(Rc::new(facts));
             } else {
                 self.facts = Some(Rc::new(facts));

@@ -149,6 +149,12 @@ impl ElfFile {
         self.sections.iter().find(|section| section.name == name && section.kind != SHT_NOBITS.0)
     }
 
+    /// Whether it has more symbols than are needed to run it.
+    #[must_use]
+    pub fn has_symbols(&self) -> bool {
+        self.sections.iter().any(|section| section.kind == SHT_SYMTAB.0 && section.size > 0)
+    }
+
     /// The functions of these names, by the table for linking at run time, else by the full one; a place for each.
     ///
     /// # Errors
