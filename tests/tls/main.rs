@@ -16,6 +16,7 @@ use onlooker_tests::{Finished, Onlooker, PATIENCE, Span, skip};
 mod life;
 mod multiplexed;
 mod program;
+mod scale;
 mod unread;
 mod web;
 
