@@ -54,9 +54,9 @@ fn nginx_and_curl_over_http2() -> Result<()> {
     Ok(())
 }
 
-/// Python with what `requirements.txt` names, installed once per machine.
-fn python_with_packages() -> Result<Option<PathBuf>> {
-    let requirements = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tls/programs/requirements.txt");
+/// Python with what a file of requirements names, installed once per machine.
+pub fn python_with_packages(requirements: &str) -> Result<Option<PathBuf>> {
+    let requirements = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(requirements);
     let name = fs::read_to_string(&requirements)?.lines().skip(1).collect::<Vec<_>>().join("-").replace("==", "");
     let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
     let cache = cache.or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")));
@@ -68,7 +68,9 @@ fn python_with_packages() -> Result<Option<PathBuf>> {
     let fresh = folder.with_extension("new");
     let ran = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
     let installed = ran(Command::new("python3").args(["-m", "venv", "--clear"]).arg(&fresh))
-        && ran(Command::new(fresh.join("bin/python")).args(["-m", "pip", "install", "-q", "-r"]).arg(&requirements));
+        && ran(Command::new(fresh.join("bin/python"))
+            .args(["-m", "pip", "install", "-q", "--only-binary", ":all:", "-r"])
+            .arg(&requirements));
     if !installed {
         skip("Python, or what it needs, cannot be installed here");
         return Ok(None);
@@ -79,7 +81,7 @@ fn python_with_packages() -> Result<Option<PathBuf>> {
 
 #[test]
 fn uvicorn_requests_and_httpx() -> Result<()> {
-    let Some(python) = python_with_packages()? else { return Ok(()) };
+    let Some(python) = python_with_packages("requirements.txt")? else { return Ok(()) };
     let workshop = Workshop::new()?;
     let mut command = Command::new(python);
     command.arg(PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tls/programs/web.py"));
