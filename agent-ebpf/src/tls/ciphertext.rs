@@ -72,16 +72,16 @@ pub fn is_compared() -> bool {
 
 /// What was sent on the socket in the scratch is shown to those who know its bytes.
 #[inline(always)]
-pub fn compare_sent(payload: Payload) {
+pub fn compare_sent(payload: Payload, slot: u64) {
     let Payload { kind, place, skipped } = payload;
-    compare_bytes(kind, place, skipped);
+    compare_bytes(kind, place, skipped, slot);
 }
 
 /// A function of its own with plain numbers: the verifier walks it once.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn compare_bytes(kind: u64, place: u64, skipped: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+extern "C" fn compare_bytes(kind: u64, place: u64, skipped: u64, slot: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection(slot) else { return 0 };
     if let Some(from) = first_byte(kind, place, skipped) {
         let _ = sent(gathered!(scratch.found.sk), from);
     }
