@@ -4,11 +4,11 @@
 use std::{collections::BTreeSet, env, fs, path::PathBuf, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker_tests::{Onlooker, skip};
+use onlooker_tests::{Onlooker, Span, skip};
 
 use super::{
     Told, carried, finish,
-    program::{Nginx, Program, Workshop},
+    program::{LARGE_BYTES, Nginx, Program, Workshop},
 };
 
 /// Requests of one curl, and how many it makes at once.
@@ -26,7 +26,8 @@ fn curl(name: &str, options: &[&str]) -> Result<Option<Told>> {
     curl.args(["-sSk", "-Z", "--parallel-max"]).args(options).args(urls);
     let got = curl.output().context("curl is there")?;
     ensure!(got.status.success(), "{got:?}");
-    ensure!(got.stdout.len() == paths.iter().map(String::len).sum::<usize>(), "curl was given something else");
+    let of_path = |path: &String| if name == "large" { LARGE_BYTES } else { path.len() };
+    ensure!(got.stdout.len() == paths.iter().map(of_path).sum::<usize>(), "curl was given something else");
     finish(&mut onlooker, &paths, 2)?;
     Ok(Some(Told { finished: onlooker.stop()?, paths }))
 }
@@ -51,6 +52,17 @@ fn nginx_and_curl_over_http2() -> Result<()> {
     let Some(told) = curl("streams", &["100", "--http2"])? else { return Ok(()) };
     told.assert_exact(&["SERVER", "CLIENT"]);
     told.assert_bound();
+    Ok(())
+}
+
+/// Bodies of a hundred streams at once are far more than is copied: frames are followed, and data is counted.
+#[test]
+fn large_bodies_over_http2() -> Result<()> {
+    let Some(told) = curl("large", &["100", "--http2"])? else { return Ok(()) };
+    told.assert_exact(&["SERVER", "CLIENT"]);
+    told.assert_bound();
+    let size = |span: &Span| span.integer("http.response.body.size");
+    ensure!(told.finished.spans.iter().all(|span| size(span) == Some(LARGE_BYTES as i64)), "a size is another one");
     Ok(())
 }
 
