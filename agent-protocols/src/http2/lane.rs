@@ -346,6 +346,10 @@ impl<M: Copy> Lane<M> {
         self.ended
     }
 
+    pub(super) fn rest(&mut self) {
+        self.blocks.rest();
+    }
+
     /// Bytes that were searched for a frame, in vain.
     pub(super) const fn searched(&self) -> u64 {
         self.searched
