@@ -14,6 +14,17 @@ use crate::{
     rpc,
 };
 
+/// What the body is, by the type that a head gives it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Body {
+    /// Messages of gRPC.
+    Rpc,
+    Other,
+    /// A request of which it is not known, and whose other fields allow for a call.
+    MaybeRpc,
+    Untold,
+}
+
 #[derive(Clone, Debug)]
 pub(super) struct Head {
     pub(super) kind: Kind,
@@ -22,8 +33,7 @@ pub(super) struct Head {
     pub(super) has_unknown: bool,
     /// Where it may be a request's.
     request: Option<HttpRequest>,
-    /// The request's body is messages of gRPC.
-    pub(super) is_rpc: bool,
+    pub(super) body: Body,
     pub(super) status: Option<u16>,
     pub(super) grpc_status: Option<u32>,
 }
@@ -31,13 +41,12 @@ pub(super) struct Head {
 impl Head {
     pub(super) fn of(list: &FieldList) -> Self {
         let kind = list.kind();
-        let content_type = list.get(Field::Kept(Header::ContentType));
         Self {
             kind,
             is_too_large: list.is_too_large(),
             has_unknown: list.has_unknown(),
             request: matches!(kind, Kind::Request | Kind::Unknown).then(|| list.request()),
-            is_rpc: content_type.is_some_and(rpc::is_walked),
+            body: body_of(list),
             status: list.number(Field::Status).and_then(|status| u16::try_from(status).ok()),
             grpc_status: list.number(Field::Kept(Header::GrpcStatus)),
         }
@@ -59,5 +68,18 @@ impl Head {
     /// A request of the same trace does not come again, and one that was too large has cost enough.
     pub(super) fn may_come_again(&self) -> bool {
         !self.is_too_large && !self.request.as_ref().is_some_and(|request| request.has_context())
+    }
+}
+
+/// A call whose type is not known is told by its method, or by what only calls have.
+fn body_of(list: &FieldList) -> Body {
+    let get = |header| list.get(Field::Kept(header));
+    match get(Header::ContentType) {
+        Some(content_type) if rpc::is_walked(content_type) => Body::Rpc,
+        Some(_) => Body::Other,
+        None if !list.has_unknown() => Body::Untold,
+        None if get(Header::GrpcTimeout).is_some() || get(Header::GrpcStatus).is_some() => Body::Rpc,
+        None if list.get(Field::Method).is_none_or(|method| method == b"POST") => Body::MaybeRpc,
+        None => Body::Untold,
     }
 }

@@ -12,7 +12,7 @@ use super::{
     MAX_OUTSTANDING,
     event::Event,
     field_list::Kind,
-    head::Head,
+    head::{Body, Head},
     place::Place,
     stream::{ResponseHead, Side, Stream},
 };
@@ -58,7 +58,7 @@ impl<M> Default for Streams<M> {
 impl<M: Copy> Streams<M> {
     /// The request with this number has asked for HTTP/2; it has been told, and is answered on stream 1.
     pub(super) fn upgraded(request: u64, messages: VecDeque<Message<M>>, problems: VecDeque<Problem>) -> Self {
-        let mut stream = Stream::new(1, false);
+        let mut stream = Stream::new(1, Body::Untold);
         stream.request.has_ended = true;
         let open = Vec::from([stream]);
         Self { open, first_number: request, highest: [0, 1], messages, problems, ..Self::default() }
@@ -166,7 +166,7 @@ impl<M: Copy> Streams<M> {
             self.note(Problem::TooManyOutstanding);
             return false;
         }
-        let stream = Stream::new(id, head.is_rpc);
+        let stream = Stream::new(id, head.body);
         let index = self.open.partition_point(|open| open.id < id);
         self.open.insert(index, stream);
         self.tell(id, begin, Part::RequestHead(request));
@@ -186,7 +186,7 @@ impl<M: Copy> Streams<M> {
         if is_informational {
             return;
         }
-        stream.note_status(head.grpc_status);
+        stream.note_answer(head, ends_stream);
         let is_head = stream.response_head == ResponseHead::Due;
         if is_head && head.kind == Kind::Trailers {
             stream.response_head = ResponseHead::Lost;

@@ -32,7 +32,7 @@ const fn call(role: Role, status: Option<u32>) -> Case {
         headers: &[GRPC],
         http_status: Some(200),
         outcome: Outcome::Answered,
-        rpc: Rpc { requests: one, responses: one, status },
+        rpc: Rpc { requests: one, responses: one, status, status_is_unknown: false },
         partial: None,
     }
 }

@@ -201,7 +201,8 @@ pub(super) fn text(outcome: &Outcome) -> String {
                     side.map_or("?".into(), |Messages { count, bytes }| format!("{count}/{bytes}"))
                 };
                 let status = rpc.status.map_or("?".into(), |status| format!("{status}"));
-                format!("rpc {} {} {status}", side(rpc.requests), side(rpc.responses))
+                let unknown = if rpc.status_is_unknown { "!" } else { "" };
+                format!("rpc {} {} {status}{unknown}", side(rpc.requests), side(rpc.responses))
             }
             Part::Broken(broken) => format!("broken {}", broken.name()),
         };
