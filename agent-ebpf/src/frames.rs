@@ -23,7 +23,8 @@ use aya_ebpf::{
 use crate::{
     bounds::{at_most, within},
     transfer::{
-        Payload, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch_and_connection, send,
+        Payload, SCRATCH_BYTES, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch,
+        scratch_and_connection, send,
     },
 };
 
@@ -78,6 +79,10 @@ const STOP: u64 = 0;
 const GO_ON: u64 = 1;
 const SEND: u64 = 2;
 
+/// What a step of the short way says, other than to go on.
+const NOT_WHOLE: u64 = 0;
+const WHOLE: u64 = 2;
+
 /// The first call of either side says whether a connection is a framed one.
 #[inline(never)]
 #[unsafe(no_mangle)]
@@ -115,7 +120,7 @@ pub fn ask_daemon(followed: *mut Connection, scratch: &Scratch) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn begins_framed(base: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    let Some(scratch) = scratch() else { return 0 };
     if !read_header(scratch, base) {
         return 0;
     }
@@ -123,6 +128,134 @@ extern "C" fn begins_framed(base: u64) -> u64 {
     let is_settings = header.kind == SETTINGS && header.flags == 0 && header.stream == 0;
     let is_of_settings = header.length != 0 && header.length <= MOST_SETTINGS_BYTES && header.length.is_multiple_of(6);
     u64::from(header.is_preface || (is_settings && is_of_settings))
+}
+
+/// What a call has moved, if that is whole frames, one after the other, which fit into one record and are all to be
+/// copied: most calls. Else nothing has happened, and 0. What it does is what the walk would do.
+#[inline(never)]
+#[unsafe(no_mangle)]
+pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    // SAFETY: a map value.
+    let (lane, budget) = unsafe { (&raw mut (*followed).lanes[sent(scratch)], (*followed).budget) };
+    // SAFETY: as above.
+    let is_due = unsafe { (*lane).state == LANE_HEADER && (*lane).left == HEADER_BYTES };
+    // SAFETY: as above.
+    let follows = unsafe { (*lane).position } == scratch.record.position;
+    let bytes = bytes as u32;
+    if !is_due || !follows || bytes > RECORD_PAYLOAD_BYTES as u32 {
+        return 0;
+    }
+    let is_read = match kind {
+        Payload::BUFFER => copy(scratch, 0, place, bytes),
+        _ => gather_whole(place, skipped, bytes.into(), u64::from(kind == Payload::COPIED_VECTOR)) == WHOLE,
+    };
+    gathered!(scratch.walk.budget = budget);
+    if !is_read || are_whole_frames(bytes.into()) != WHOLE {
+        return 0;
+    }
+    send(scratch, followed, bytes, bytes);
+    let budget = gathered!(scratch.walk.budget);
+    // SAFETY: as above.
+    unsafe {
+        (*lane).position = scratch.record.position;
+        (*followed).budget = budget;
+    }
+    1
+}
+
+/// Pieces of a vector that are gathered at once. Larger: more instructions for the verifier to walk. Smaller: servers that
+/// write more take the long way.
+const PIECES_AT_ONCE: usize = 16;
+
+/// Copies all of a vector into the payload, where it is of few pieces and can be read.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn gather_whole(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
+    let Some(scratch) = scratch() else { return NOT_WHOLE };
+    begin_gathering(scratch, 0, 0, skipped);
+    for _ in 0..PIECES_AT_ONCE {
+        match gather_piece(pieces, is_copy, bytes) {
+            GO_ON => {}
+            done => return done,
+        }
+    }
+    NOT_WHOLE
+}
+
+/// The next piece of it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn gather_piece(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
+    let Some(scratch) = scratch() else { return NOT_WHOLE };
+    let (bytes, done) = (bytes as u32, gathered!(scratch.gather.done));
+    if done >= bytes {
+        return WHOLE;
+    }
+    if next_piece(scratch, pieces, is_copy != 0, bytes - done).is_none() {
+        return NOT_WHOLE;
+    }
+    let part = gathered!(scratch.gather.piece_left);
+    if part != 0 && !copy(scratch, done, gathered!(scratch.gather.base), part) {
+        return NOT_WHOLE;
+    }
+    gathered!(scratch.gather.done = done + part);
+    if done + part >= bytes { WHOLE } else { GO_ON }
+}
+
+/// Whether the payload is whole frames, for whose data the budget is enough: it is paid.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn are_whole_frames(bytes: u64) -> u64 {
+    let Some(scratch) = scratch() else { return NOT_WHOLE };
+    gathered!(scratch.gather.done = 0);
+    for _ in 0..STEPS_AT_ONCE {
+        match whole_frame(bytes) {
+            GO_ON => {}
+            done => return done,
+        }
+    }
+    NOT_WHOLE
+}
+
+/// The next frame of it.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn whole_frame(bytes: u64) -> u64 {
+    let Some(scratch) = scratch() else { return NOT_WHOLE };
+    let (bytes, at) = (bytes as u32, gathered!(scratch.gather.done));
+    let header = Header::at(&raw const scratch.payload, at);
+    // No more than a record's payload and 24 bits.
+    let end = at + HEADER_BYTES + header.length;
+    if end > bytes || !header.is_legal() || !afford(scratch, &header) {
+        return NOT_WHOLE;
+    }
+    gathered!(scratch.gather.done = end);
+    if end == bytes { WHOLE } else { GO_ON }
+}
+
+/// Pays for the data of a frame, where the budget is enough for it.
+#[inline(always)]
+fn afford(scratch: &mut Scratch, header: &Header) -> bool {
+    let budget = budget_with(scratch, header);
+    let price = if header.is_counted() { header.length } else { 0 };
+    if price > budget {
+        return false;
+    }
+    gathered!(scratch.walk.budget = budget - price);
+    true
+}
+
+/// Bytes of data that may be copied from this frame on.
+#[inline(always)]
+fn budget_with(scratch: &Scratch, header: &Header) -> u32 {
+    let budget = gathered!(scratch.walk.budget);
+    if header.kind == HEADERS { min(budget + HEADERS_BUDGET_BYTES, TURN_BUDGET_BYTES) } else { budget }
+}
+
+#[inline(always)]
+fn sent(scratch: &Scratch) -> usize {
+    usize::from(scratch.record.flags & DATA_SENT != 0)
 }
 
 /// Sends what a call has moved. The record has been begun in this processor's scratch.
@@ -159,7 +292,7 @@ extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
 #[inline(always)]
 fn begin_walk(scratch: &mut Scratch, followed: *mut Connection) {
     // SAFETY: a map value.
-    let lane = unsafe { (*followed).lanes[usize::from(scratch.record.flags & DATA_SENT != 0)] };
+    let lane = unsafe { (*followed).lanes[sent(scratch)] };
     scratch.walk.lane = lane;
     scratch.walk.header[..8].copy_from_slice(&lane.header);
     scratch.walk.gap = 0;
@@ -175,7 +308,7 @@ fn begin_walk(scratch: &mut Scratch, followed: *mut Connection) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn walk_step(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return STOP };
+    let Some(scratch) = scratch() else { return STOP };
     let done = gathered!(scratch.gather.done);
     if done >= bytes as u32 {
         return STOP;
@@ -271,13 +404,8 @@ fn expect_header(scratch: &mut Scratch) {
 
 #[inline(always)]
 fn begin_frame(scratch: &mut Scratch, header: &Header) {
-    if header.kind == HEADERS {
-        let budget = gathered!(scratch.walk.budget) + HEADERS_BUDGET_BYTES;
-        gathered!(scratch.walk.budget = min(budget, TURN_BUDGET_BYTES));
-    }
-    // Kinds that are not known are to be ignored by whoever does not know them.
-    let is_counted = header.kind == DATA || header.kind > CONTINUATION;
-    gathered!(scratch.walk.lane.state = if is_counted { LANE_COUNTED } else { LANE_WHOLE });
+    gathered!(scratch.walk.budget = budget_with(scratch, header));
+    gathered!(scratch.walk.lane.state = if header.is_counted() { LANE_COUNTED } else { LANE_WHOLE });
     gathered!(scratch.walk.lane.left = header.length);
     gathered!(scratch.walk.lane.begin_left = DATA_BEGIN_BYTES);
 }
@@ -353,11 +481,13 @@ extern "C" fn end_walk(bytes: u64) -> u64 {
     scratch.walk.lane.header.copy_from_slice(&scratch.walk.header[..8]);
     // SAFETY: a map value.
     unsafe {
-        (*followed).lanes[usize::from(scratch.record.flags & DATA_SENT != 0)] = scratch.walk.lane;
+        (*followed).lanes[sent(scratch)] = scratch.walk.lane;
         (*followed).budget = scratch.walk.budget;
     }
     0
 }
+
+type HeaderBytes = [u8; HEADER_BYTES as usize];
 
 struct Header {
     length: u32,
@@ -372,8 +502,19 @@ impl Header {
     #[inline(always)]
     fn of(scratch: &Scratch) -> Self {
         // SAFETY: a valid reference; volatile for the verifier's sake.
-        let [a, b, c, kind, flags, stream @ ..] =
-            unsafe { (&raw const scratch.walk.header).cast::<[u8; HEADER_BYTES as usize]>().read_volatile() };
+        Self::parse(unsafe { (&raw const scratch.walk.header).cast::<HeaderBytes>().read_volatile() })
+    }
+
+    /// The one that stands in the payload.
+    #[inline(always)]
+    fn at(payload: *const [u8; SCRATCH_BYTES], at: u32) -> Self {
+        let at = within(at, RECORD_PAYLOAD_BYTES);
+        // SAFETY: `at` is below half of the payload's size.
+        Self::parse(unsafe { payload.cast::<u8>().add(at).cast::<HeaderBytes>().read_volatile() })
+    }
+
+    #[inline(always)]
+    fn parse([a, b, c, kind, flags, stream @ ..]: HeaderBytes) -> Self {
         Self {
             length: u32::from_be_bytes([0, a, b, c]),
             kind: kind.into(),
@@ -381,6 +522,12 @@ impl Header {
             stream: u32::from_be_bytes(stream),
             is_preface: u32::from_be_bytes([a, b, c, kind]) == PREFACE_BEGIN,
         }
+    }
+
+    /// Its payload is of interest to nobody. Kinds that are not known are to be ignored by whoever does not know them.
+    #[inline(always)]
+    fn is_counted(&self) -> bool {
+        self.kind == DATA || self.kind > CONTINUATION
     }
 
     /// Whether a peer may send it; frames of unknown kinds it may.

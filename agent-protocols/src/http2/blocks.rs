@@ -87,6 +87,30 @@ impl<M: Copy> Blocks<M> {
         }
     }
 
+    /// CONTINUATION is due.
+    pub(super) const fn is_inside(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Reads a frame of HEADERS, where it is all of its block. Else nothing has happened, and false.
+    pub(super) fn read_whole(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        (begin, end): (Place<M>, Place<M>),
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) -> bool {
+        if !header.has(END_HEADERS) || payload.len() > MAX_HEAD_BYTES {
+            return false;
+        }
+        let Some((stream, bytes)) = frame::block_of(header, payload) else { return false };
+        let ends_stream = header.ends_stream();
+        let block = Block { stream, is_promise: false, ends_stream, begin, bytes: Vec::new(), lost: None };
+        self.read(&block, bytes, end, list, tell);
+        true
+    }
+
     /// Adds to the frame's payload, unless its block is too large.
     pub(super) fn gather(&mut self, header: &FrameHeader, bytes: &[u8]) {
         let before = self.open.as_ref().map_or(0, |open| open.bytes.len());

@@ -127,6 +127,10 @@ impl<M: Copy> Lane<M> {
                     }
                     count
                 }
+                State::Header { count: 0, .. } => match self.read_whole(rest, here, list, tell) {
+                    Some(used) => used,
+                    None => self.read_header(rest, here, list, tell),
+                },
                 State::Header { .. } => self.read_header(rest, here, list, tell),
                 State::Frame(_) => self.read_frame(rest, here, list, tell),
                 State::Searching(search) => match search.push(rest, here) {
@@ -146,6 +150,38 @@ impl<M: Copy> Lane<M> {
                 },
             };
         }
+    }
+
+    /// Reads a frame of a usual kind that lies whole in the piece, and gives its length. Else nothing has happened.
+    fn read_whole(
+        &mut self,
+        rest: &[u8],
+        here: Place<M>,
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) -> Option<usize> {
+        let (header, behind) = rest.split_first_chunk()?;
+        let header = FrameHeader::parse(*header);
+        let payload = behind.get(..header.length as usize)?;
+        if self.blocks.is_inside() || !header.is_legal(self.most_payload_bytes) {
+            return None;
+        }
+        let bytes = HEADER_BYTES + payload.len();
+        let (stream, end) = (header.stream, here.after(bytes));
+        match header.kind {
+            Kind::Data if !header.has(PADDED) => {
+                if !payload.is_empty() {
+                    tell(Event::Data { stream, bytes: payload });
+                }
+                if header.ends_stream() {
+                    tell(Event::StreamEnded { stream, end });
+                }
+            }
+            Kind::Headers if self.blocks.read_whole(&header, payload, (here, end), list, tell) => {}
+            Kind::WindowUpdate | Kind::Ping => {}
+            _ => return None,
+        }
+        Some(bytes)
     }
 
     fn read_header(
