@@ -15,7 +15,7 @@ use anyhow::{Result, ensure};
 use crate::{
     Parameters,
     accounts::now_ns,
-    talk::{Talk, raise_open_files},
+    talk::{Talk, raise_open_files, take_turns},
 };
 
 /// Room for one read. Larger: a large response takes fewer reads than it does with most clients. Smaller: more.
@@ -78,6 +78,7 @@ pub fn ask(talk: Talk, reach: &Reach) -> Result<()> {
         (reach.listens != 0).then(|| TcpListener::bind((Ipv4Addr::LOCALHOST, reach.listens))).transpose()?;
     let [mut requests, responses] = talk.words()?;
     let at_once = talk.speech.at_once();
+    take_turns(talk.speech)?;
     let mut room = vec![0; READ_BYTES];
     println!("ready");
     let mut connections = Vec::new();

@@ -13,7 +13,7 @@ use std::{
 use anyhow::Result;
 use mio::{Events, Interest, Poll, Token, unix::SourceFd};
 
-use crate::talk::{Talk, Words, raise_open_files};
+use crate::talk::{Talk, Words, raise_open_files, take_turns};
 
 /// Room for one read: ten requests, and what comes before the first.
 const READ_BYTES: usize = 1024;
@@ -22,6 +22,7 @@ const READ_BYTES: usize = 1024;
 pub fn serve(talk: Talk, port: u16, connections: usize) -> Result<()> {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, port))?;
     let [requests, responses] = talk.words()?;
+    take_turns(talk.speech)?;
     let mut server = Server { requests, responses, room: [0; READ_BYTES] };
     println!("ready");
     if connections > 0 {

@@ -137,6 +137,20 @@ fn repeated(text: &[u8], bytes: usize) -> Vec<u8> {
     text.iter().copied().cycle().take(bytes).collect()
 }
 
+/// Lets the others go on until this process waits, where several requests are under way: who runs when a call wakes the
+/// other end is otherwise the scheduler's to say, and differs from boot to boot.
+pub fn take_turns(speech: Speech) -> io::Result<()> {
+    if speech.at_once() == 1 {
+        return Ok(());
+    }
+    let (this_process, parameters) = (0, libc::sched_param { sched_priority: 0 });
+    // SAFETY: the structure is alive.
+    match unsafe { libc::sched_setscheduler(this_process, libc::SCHED_BATCH, &raw const parameters) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
 /// As many descriptors as the machine grants: a connection is one at each end.
 pub fn raise_open_files() -> io::Result<()> {
     let mut limit = libc::rlimit { rlim_cur: 0, rlim_max: 0 };
