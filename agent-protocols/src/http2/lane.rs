@@ -14,15 +14,9 @@ use super::{
     place::Place,
     recognition::PREFACE,
     search::{Found, Search},
+    told::Told,
 };
 use crate::{message::Problem, piece::End};
-
-/// What one peer has told the other of itself, as far as it says how to read the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    pub(super) table_bytes: u32,
-    pub(super) payload_bytes: u32,
-}
 
 #[derive(Debug)]
 pub(super) struct Lane<M> {
@@ -264,7 +258,7 @@ impl<M: Copy> Lane<M> {
                     *count += 1;
                     if *count == *length && frame.header.kind == Kind::Settings {
                         *count = 0;
-                        hear_setting(&mut self.told, *word);
+                        self.told.get_or_insert_default().hear(*word);
                     }
                 }
             }
@@ -399,17 +393,3 @@ impl<M: Copy> Lane<M> {
         searching + self.blocks.memory()
     }
 }
-
-fn hear_setting(told: &mut Option<Told>, word: [u8; 8]) {
-    let [high, low, a, b, c, d, ..] = word;
-    let value = u32::from_be_bytes([a, b, c, d]);
-    let told = told.get_or_insert_default();
-    match u16::from_be_bytes([high, low]) {
-        SETTINGS_HEADER_TABLE_SIZE => told.table_bytes = told.table_bytes.max(value),
-        SETTINGS_MAX_FRAME_SIZE => told.payload_bytes = told.payload_bytes.max(value),
-        _ => {}
-    }
-}
-
-const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
-const SETTINGS_MAX_FRAME_SIZE: u16 = 5;

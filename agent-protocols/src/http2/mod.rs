@@ -22,6 +22,7 @@ mod recognition;
 mod search;
 mod stream;
 mod streams;
+mod told;
 
 #[cfg(test)]
 mod tests;

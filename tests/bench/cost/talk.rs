@@ -143,9 +143,12 @@ pub fn take_turns(speech: Speech) -> io::Result<()> {
     if speech.at_once() == 1 {
         return Ok(());
     }
-    let (this_process, parameters) = (0, libc::sched_param { sched_priority: 0 });
-    // SAFETY: the structure is alive.
-    match unsafe { libc::sched_setscheduler(this_process, libc::SCHED_BATCH, &raw const parameters) } {
+    // The kernel's own `struct sched_param` is this number. musl refuses the function for it.
+    let (this_process, priority): (libc::pid_t, libc::c_int) = (0, 0);
+    // SAFETY: the number is alive.
+    let result =
+        unsafe { libc::syscall(libc::SYS_sched_setscheduler, this_process, libc::SCHED_BATCH, &raw const priority) };
+    match result {
         0 => Ok(()),
         _ => Err(io::Error::last_os_error()),
     }

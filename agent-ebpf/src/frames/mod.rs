@@ -20,19 +20,18 @@ use aya_ebpf::{
     maps::LruHashMap,
 };
 
+use self::header::{CONTINUATION, HEADER_BYTES, HEADERS, Header, PREFACE_BYTES, SETTINGS};
+pub use self::whole::send_whole_frames;
 use crate::{
     bounds::{at_most, within},
     transfer::{
-        Payload, SCRATCH_BYTES, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch,
-        scratch_and_connection, send,
+        Payload, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch, scratch_and_connection,
+        send,
     },
 };
 
-const HEADER_BYTES: u32 = 9;
-
-/// What a client says before its first frame, and how that begins.
-const PREFACE_BYTES: u32 = 24;
-const PREFACE_BEGIN: u32 = u32::from_be_bytes(*b"PRI ");
+mod header;
+mod whole;
 
 /// Bytes at the beginning of a frame of data that are always copied: the length of its padding, and the five bytes before
 /// a message of gRPC. Larger: a download copies more. Smaller: messages cannot be counted.
@@ -43,15 +42,6 @@ const MOST_SETTINGS_BYTES: u32 = 32 * 6;
 
 /// Payload of a frame that is believed where the place was lost: what peers use where nobody has asked for more.
 const LIKELY_PAYLOAD_BYTES: u32 = 1 << 14;
-
-const DATA: u32 = 0;
-const HEADERS: u32 = 1;
-const RESET: u32 = 3;
-const SETTINGS: u32 = 4;
-const PUSH_PROMISE: u32 = 5;
-const PING: u32 = 6;
-const WINDOW_UPDATE: u32 = 8;
-const CONTINUATION: u32 = 9;
 
 /// Connections that the daemon has found to be framed, after their first call: the number of each, by its socket. Looked
 /// at where a call costs more than its turn has, and forgotten in time by itself.
@@ -78,10 +68,6 @@ const STEPS_AT_ONCE: usize = 64;
 const STOP: u64 = 0;
 const GO_ON: u64 = 1;
 const SEND: u64 = 2;
-
-/// What a step of the short way says, other than to go on.
-const NOT_WHOLE: u64 = 0;
-const WHOLE: u64 = 2;
 
 /// The first call of either side says whether a connection is a framed one.
 #[inline(never)]
@@ -128,122 +114,6 @@ extern "C" fn begins_framed(base: u64) -> u64 {
     let is_settings = header.kind == SETTINGS && header.flags == 0 && header.stream == 0;
     let is_of_settings = header.length != 0 && header.length <= MOST_SETTINGS_BYTES && header.length.is_multiple_of(6);
     u64::from(header.is_preface || (is_settings && is_of_settings))
-}
-
-/// What a call has moved, if that is whole frames, one after the other, which fit into one record and are all to be
-/// copied: most calls. Else nothing has happened, and 0. What it does is what the walk would do.
-#[inline(never)]
-#[unsafe(no_mangle)]
-pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
-    // SAFETY: a map value.
-    let (lane, budget) = unsafe { (&raw mut (*followed).lanes[sent(scratch)], (*followed).budget) };
-    // SAFETY: as above.
-    let is_due = unsafe { (*lane).state == LANE_HEADER && (*lane).left == HEADER_BYTES };
-    // SAFETY: as above.
-    let follows = unsafe { (*lane).position } == scratch.record.position;
-    let bytes = bytes as u32;
-    if !is_due || !follows || bytes > RECORD_PAYLOAD_BYTES as u32 {
-        return 0;
-    }
-    let is_read = match kind {
-        Payload::BUFFER => copy(scratch, 0, place, bytes),
-        _ => gather_whole(place, skipped, bytes.into(), u64::from(kind == Payload::COPIED_VECTOR)) == WHOLE,
-    };
-    gathered!(scratch.walk.budget = budget);
-    if !is_read || are_whole_frames(bytes.into()) != WHOLE {
-        return 0;
-    }
-    send(scratch, followed, bytes, bytes);
-    let budget = gathered!(scratch.walk.budget);
-    // SAFETY: as above.
-    unsafe {
-        (*lane).position = scratch.record.position;
-        (*followed).budget = budget;
-    }
-    1
-}
-
-/// Pieces of a vector that are gathered at once. Larger: more instructions for the verifier to walk. Smaller: servers that
-/// write more take the long way.
-const PIECES_AT_ONCE: usize = 16;
-
-/// Copies all of a vector into the payload, where it is of few pieces and can be read.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn gather_whole(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
-    begin_gathering(scratch, 0, 0, skipped);
-    for _ in 0..PIECES_AT_ONCE {
-        match gather_piece(pieces, is_copy, bytes) {
-            GO_ON => {}
-            done => return done,
-        }
-    }
-    NOT_WHOLE
-}
-
-/// The next piece of it.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn gather_piece(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
-    let (bytes, done) = (bytes as u32, gathered!(scratch.gather.done));
-    if done >= bytes {
-        return WHOLE;
-    }
-    if next_piece(scratch, pieces, is_copy != 0, bytes - done).is_none() {
-        return NOT_WHOLE;
-    }
-    let part = gathered!(scratch.gather.piece_left);
-    if part != 0 && !copy(scratch, done, gathered!(scratch.gather.base), part) {
-        return NOT_WHOLE;
-    }
-    gathered!(scratch.gather.done = done + part);
-    if done + part >= bytes { WHOLE } else { GO_ON }
-}
-
-/// Whether the payload is whole frames, for whose data the budget is enough: it is paid.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn are_whole_frames(bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
-    gathered!(scratch.gather.done = 0);
-    for _ in 0..STEPS_AT_ONCE {
-        match whole_frame(bytes) {
-            GO_ON => {}
-            done => return done,
-        }
-    }
-    NOT_WHOLE
-}
-
-/// The next frame of it.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn whole_frame(bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
-    let (bytes, at) = (bytes as u32, gathered!(scratch.gather.done));
-    let header = Header::at(&raw const scratch.payload, at);
-    // No more than a record's payload and 24 bits.
-    let end = at + HEADER_BYTES + header.length;
-    if end > bytes || !header.is_legal() || !afford(scratch, &header) {
-        return NOT_WHOLE;
-    }
-    gathered!(scratch.gather.done = end);
-    if end == bytes { WHOLE } else { GO_ON }
-}
-
-/// Pays for the data of a frame, where the budget is enough for it.
-#[inline(always)]
-fn afford(scratch: &mut Scratch, header: &Header) -> bool {
-    let budget = budget_with(scratch, header);
-    let price = if header.is_counted() { header.length } else { 0 };
-    if price > budget {
-        return false;
-    }
-    gathered!(scratch.walk.budget = budget - price);
-    true
 }
 
 /// Bytes of data that may be copied from this frame on.
@@ -485,63 +355,4 @@ extern "C" fn end_walk(bytes: u64) -> u64 {
         (*followed).budget = scratch.walk.budget;
     }
     0
-}
-
-type HeaderBytes = [u8; HEADER_BYTES as usize];
-
-struct Header {
-    length: u32,
-    kind: u32,
-    flags: u32,
-    /// With the bit that is reserved.
-    stream: u32,
-    is_preface: bool,
-}
-
-impl Header {
-    #[inline(always)]
-    fn of(scratch: &Scratch) -> Self {
-        // SAFETY: a valid reference; volatile for the verifier's sake.
-        Self::parse(unsafe { (&raw const scratch.walk.header).cast::<HeaderBytes>().read_volatile() })
-    }
-
-    /// The one that stands in the payload.
-    #[inline(always)]
-    fn at(payload: *const [u8; SCRATCH_BYTES], at: u32) -> Self {
-        let at = within(at, RECORD_PAYLOAD_BYTES);
-        // SAFETY: `at` is below half of the payload's size.
-        Self::parse(unsafe { payload.cast::<u8>().add(at).cast::<HeaderBytes>().read_volatile() })
-    }
-
-    #[inline(always)]
-    fn parse([a, b, c, kind, flags, stream @ ..]: HeaderBytes) -> Self {
-        Self {
-            length: u32::from_be_bytes([0, a, b, c]),
-            kind: kind.into(),
-            flags: flags.into(),
-            stream: u32::from_be_bytes(stream),
-            is_preface: u32::from_be_bytes([a, b, c, kind]) == PREFACE_BEGIN,
-        }
-    }
-
-    /// Its payload is of interest to nobody. Kinds that are not known are to be ignored by whoever does not know them.
-    #[inline(always)]
-    fn is_counted(&self) -> bool {
-        self.kind == DATA || self.kind > CONTINUATION
-    }
-
-    /// Whether a peer may send it; frames of unknown kinds it may.
-    #[inline(always)]
-    fn is_legal(&self) -> bool {
-        let has_stream = self.stream != 0;
-        self.stream >> 31 == 0
-            && match self.kind {
-                DATA | HEADERS | PUSH_PROMISE | CONTINUATION => has_stream,
-                RESET => has_stream && self.length == 4,
-                SETTINGS => !has_stream && self.length.is_multiple_of(6),
-                PING => !has_stream && self.length == 8,
-                WINDOW_UPDATE => self.length == 4,
-                _ => true,
-            }
-    }
 }
