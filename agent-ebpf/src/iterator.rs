@@ -8,7 +8,8 @@ use agent_common::limits::PIECES_PER_CALL;
 
 use crate::{
     fields::{kernel, offset, read, read_or_load},
-    transfer::{PIECE_BYTES, Payload, piece},
+    gather::{PIECE_BYTES, piece},
+    transfer::Payload,
 };
 
 /// Places of a vector's start in the answer of `walk_back`: how many pieces back, and how far in.

@@ -15,6 +15,7 @@ mod emit;
 mod entries;
 mod fields;
 mod frames;
+mod gather;
 mod iterator;
 mod probes;
 mod processes;

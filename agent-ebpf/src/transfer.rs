@@ -2,7 +2,7 @@
 //! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
 
 use agent_common::{
-    limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL, TURN_BUDGET_BYTES},
+    limits::{RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
         CONNECTION_FRAMED, CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE,
@@ -10,10 +10,7 @@ use agent_common::{
     },
 };
 use aya_ebpf::{
-    helpers::{
-        bpf_probe_read_kernel, bpf_probe_read_user,
-        generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
-    },
+    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
     macros::map,
     maps::Array,
 };
@@ -24,6 +21,7 @@ use crate::{
     emit::{count, emit},
     entries,
     frames::{self, Walk, recognise, send_frames, send_whole_frames},
+    gather::{Gather, gathered, send_vector},
     processes::{self, Thread},
     socket::{self, Socket},
 };
@@ -51,9 +49,6 @@ static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// Most records that one call's payload can fill.
 const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTES + 1;
-
-/// Size of a `struct iovec`.
-pub const PIECE_BYTES: u64 = 16;
 
 /// Bytes at the end of a call that are copied even past the budget: the end of a chunked HTTP body is five bytes, with
 /// the line end before it seven.
@@ -182,7 +177,7 @@ fn report_payload<const TYPED: bool>(
             }
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
-            send_whole(scratch, followed, place, bytes);
+            send_whole(scratch, followed, place, bytes, bytes);
         }
         Payload::BUFFER => {
             send_buffer(place, u64::from(bytes));
@@ -371,7 +366,7 @@ pub fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool 
 
 /// Takes up to `wanted` bytes of the turn's budget.
 #[inline(always)]
-fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
+pub fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
     // SAFETY: a map value.
     let budget = unsafe { (*followed).budget };
     let taken = if wanted < budget { wanted } else { budget };
@@ -393,14 +388,24 @@ fn take_whole(followed: *mut Connection, wanted: u32) -> bool {
     true
 }
 
-/// One buffer, one record.
+/// One buffer, one record. Where it cannot be read, `otherwise` bytes are told as a length.
 #[inline(always)]
-fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32) {
-    if copy(scratch, 0, base, bytes) {
+fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32, otherwise: u32) -> bool {
+    let is_readable = copy(scratch, 0, base, bytes);
+    if is_readable {
         send(scratch, followed, bytes, bytes);
     } else {
-        send_unreadable(scratch, followed, bytes);
+        send_unreadable(scratch, followed, otherwise);
     }
+    is_readable
+}
+
+/// The same, for the verifier to walk once. 0 where it could not be read.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn send_piece(base: u64, bytes: u64, otherwise: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    send_whole(scratch, followed, base, bytes as u32, otherwise as u32).into()
 }
 
 /// A buffer that takes several records, or more than the budget.
@@ -418,11 +423,9 @@ extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
             break;
         }
         let piece = min(left, RECORD_PAYLOAD_BYTES as u32);
-        if !copy(scratch, 0, base + u64::from(done), piece) {
-            send_unreadable(scratch, followed, bytes - done);
+        if send_piece(base + u64::from(done), piece.into(), u64::from(bytes - done)) == 0 {
             return 0;
         }
-        send(scratch, followed, piece, piece);
         done += piece;
     }
     send_rest(scratch, followed, base + u64::from(done), bytes - done);
@@ -439,11 +442,7 @@ fn send_rest(scratch: &mut Scratch, followed: *mut Connection, base: u64, rest: 
     if rest > tail {
         send(scratch, followed, 0, rest - tail);
     }
-    if copy(scratch, 0, base + u64::from(rest - tail), tail) {
-        send(scratch, followed, tail, tail);
-    } else {
-        send_unreadable(scratch, followed, tail);
-    }
+    send_piece(base + u64::from(rest - tail), tail.into(), tail.into());
 }
 
 #[inline(always)]
@@ -451,130 +450,6 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
     count(Loss::PayloadUnreadable, 1);
     scratch.record.flags |= DATA_UNREADABLE;
     send(scratch, followed, 0, length);
-}
-
-/// How far a vector has been gathered. It lies in the scratch, and is read and written there at each step: values that
-/// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
-/// once per way through all of them.
-#[repr(C)]
-pub struct Gather {
-    /// Pieces begun.
-    pub index: u64,
-    /// Bytes to leave out of the next piece.
-    pub skip: u64,
-    /// What is left of the last one.
-    pub base: u64,
-    pub piece_left: u32,
-    /// Bytes in the record.
-    pub filled: u32,
-    /// Bytes gathered from the call.
-    pub done: u32,
-    pub padding: u32,
-}
-
-/// A value in the scratch, which the compiler may not keep in a register.
-macro_rules! gathered {
-    ($scratch:ident.$($field:ident).+) => {
-        // SAFETY: a valid reference; volatile for the verifier's sake.
-        unsafe { (&raw const $scratch.$($field).+).read_volatile() }
-    };
-    ($scratch:ident.$($field:ident).+ = $value:expr) => {{
-        let value = $value;
-        // SAFETY: as above.
-        unsafe { (&raw mut $scratch.$($field).+).write_volatile(value) }
-    }};
-}
-pub(crate) use gathered;
-
-/// Gathers the pieces of a vector into as few records as they fill.
-///
-/// The record has been begun in this processor's scratch.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
-    let bytes = bytes as u32;
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
-    let affordable = take_budget(followed, bytes);
-    frames::ask_daemon(followed, scratch);
-    begin_gathering(scratch, 0, 0, skipped);
-    // Each step ends a piece or fills a record.
-    for _ in 0..STEPS_PER_CALL {
-        if gathered!(scratch.gather.done) >= affordable || gather_step(pieces, is_copy, u64::from(affordable)) == 0 {
-            break;
-        }
-    }
-    let filled = gathered!(scratch.gather.filled);
-    let rest = bytes.wrapping_sub(gathered!(scratch.gather.done));
-    if filled != 0 || rest != 0 {
-        // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
-        send(scratch, followed, filled, filled.wrapping_add(rest));
-    }
-    0
-}
-
-/// Begins with so many bytes at `base`, and with pieces behind them.
-#[inline(always)]
-pub fn begin_gathering(scratch: &mut Scratch, base: u64, piece_left: u32, skipped: u64) {
-    gathered!(scratch.gather.index = 0);
-    gathered!(scratch.gather.base = base);
-    gathered!(scratch.gather.piece_left = piece_left);
-    gathered!(scratch.gather.filled = 0);
-    gathered!(scratch.gather.done = 0);
-    gathered!(scratch.gather.skip = skipped);
-}
-
-/// Takes the next piece, or as much of it as `most`.
-#[inline(always)]
-pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    let index = gathered!(scratch.gather.index);
-    let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
-    let skipped = gathered!(scratch.gather.skip);
-    let length = length.wrapping_sub(skipped);
-    gathered!(scratch.gather.index = index + 1);
-    gathered!(scratch.gather.skip = 0);
-    gathered!(scratch.gather.base = base + skipped);
-    gathered!(scratch.gather.piece_left = if length > u64::from(most) { most } else { length as u32 });
-    Some(())
-}
-
-/// One step of it, which the verifier walks once for all of them. 0 where there is nothing to go on with.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
-    u64::from(gather(scratch, followed, pieces, is_copy != 0, most as u32).is_some())
-}
-
-#[inline(always)]
-fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    if gathered!(scratch.gather.piece_left) == 0 {
-        next_piece(scratch, pieces, is_copy, most)?;
-    }
-    let base = gathered!(scratch.gather.base);
-    let piece_left = gathered!(scratch.gather.piece_left);
-    let filled = gathered!(scratch.gather.filled);
-    let done = gathered!(scratch.gather.done);
-    let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
-    if step != 0 && !copy(scratch, filled, base, step) {
-        return None;
-    }
-    gathered!(scratch.gather.base = base + u64::from(step));
-    gathered!(scratch.gather.piece_left = piece_left - step);
-    gathered!(scratch.gather.done = done + step);
-    gathered!(scratch.gather.filled = filled + step);
-    if filled + step >= RECORD_PAYLOAD_BYTES as u32 {
-        send(scratch, followed, filled + step, filled + step);
-        gathered!(scratch.gather.filled = 0);
-    }
-    Some(())
-}
-
-/// A `struct iovec`: where it begins and how long it is.
-#[inline(always)]
-pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
-    let at = at as *const [u64; 2];
-    // SAFETY: the helpers check the address, in the kernel or in the process.
-    unsafe { if is_copy { bpf_probe_read_kernel(at).ok() } else { bpf_probe_read_user(at).ok() } }
 }
 
 #[inline(always)]

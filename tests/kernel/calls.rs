@@ -2,14 +2,19 @@
 //! The calls that move bytes: each carries a request and a response, whole and once.
 
 use std::{
-    fs::File,
+    fs::{self, File},
     io::{Seek as _, Write as _},
     net::TcpStream,
     os::fd::AsRawFd as _,
-    ptr, slice, thread,
+    ptr, slice,
+    sync::mpsc,
+    thread,
+    time::{SystemTime, UNIX_EPOCH},
 };
 
 use anyhow::Result;
+use libc::c_int;
+use onlooker_tests::{PATIENCE, poll_until};
 
 use crate::{
     Seen, Stage,
@@ -245,4 +250,51 @@ fn a_head_of_64_kib_in_many_writes() -> Result<()> {
 #[test]
 fn one_byte_a_write() -> Result<()> {
     check_long_head("/calls/one-byte/", 200, 1)
+}
+
+/// A send that finds no room began when it was called: not when it returned, and not when its last bytes left.
+#[test]
+fn a_send_that_waits_for_room() -> Result<()> {
+    const BODY: usize = 16 << 20;
+    let stage = Stage::watch_self("/calls/waits/")?;
+    let path = stage.path("");
+    let [client, server] = tcp_pair()?;
+    let request = post(&path, BODY);
+    let stopped_at = thread::scope(|scope| -> Result<SystemTime> {
+        let (tell, told) = mpsc::channel();
+        let (client, request) = (&client, &request);
+        let sending = scope.spawn(move || {
+            // SAFETY: takes no argument.
+            tell.send(unsafe { libc::gettid() }).expect("the receiver waits for it");
+            Send::Write.call(client, request)
+        });
+        let tid = told.recv()?;
+        poll_until("the send waits", PATIENCE, || (received_bytes(&server) > 0 && is_asleep(tid)).then_some(()))?;
+        let stopped_at = SystemTime::now();
+        assert_eq!(receive_whole(Receive::Read, &server, request.len())?.len(), request.len());
+        assert_eq!(sending.join().expect("it returns its errors")?, request.len(), "one call");
+        Ok(stopped_at)
+    })?;
+    Send::Write.all(&server, &response(201, 1))?;
+    receive_whole(Receive::Read, &client, response(201, 1).len())?;
+    let seen = stage.finish_pairs(slice::from_ref(&path))?;
+    seen.assert_pair(&path, 201, BODY as i64, 1);
+    let stopped_at = stopped_at.duration_since(UNIX_EPOCH)?.as_nanos();
+    let started_at = u128::from(seen.client(&path).start_unix_nanos);
+    assert!(started_at < stopped_at, "{} ns after it was seen waiting", started_at - stopped_at);
+    Ok(())
+}
+
+/// What has come and was not read.
+fn received_bytes(socket: &TcpStream) -> c_int {
+    let mut count = 0;
+    // SAFETY: the call writes one number.
+    unsafe { libc::ioctl(socket.as_raw_fd(), libc::FIONREAD, &raw mut count) };
+    count
+}
+
+/// Whether a thread of this process waits for something.
+fn is_asleep(tid: libc::pid_t) -> bool {
+    let stat = fs::read_to_string(format!("/proc/self/task/{tid}/stat")).unwrap_or_default();
+    stat.rsplit_once(") ").is_some_and(|(_, fields)| fields.starts_with('S'))
 }

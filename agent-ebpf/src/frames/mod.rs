@@ -24,10 +24,8 @@ use self::header::{CONTINUATION, HEADER_BYTES, HEADERS, Header, PREFACE_BYTES, S
 pub use self::whole::send_whole_frames;
 use crate::{
     bounds::{at_most, within},
-    transfer::{
-        Payload, Scratch, begin_gathering, copy, gathered, min, next_piece, piece, scratch, scratch_and_connection,
-        send,
-    },
+    gather::{STEPS_AT_ONCE, begin_gathering, gathered, next_piece, piece},
+    transfer::{Payload, Scratch, copy, min, scratch, scratch_and_connection, send},
 };
 
 mod header;
@@ -60,9 +58,6 @@ pub struct Walk {
     /// Bytes of data that may be copied.
     budget: u32,
 }
-
-/// Steps of one of the walk's inner loops.
-const STEPS_AT_ONCE: usize = 64;
 
 /// What a step asks for.
 const STOP: u64 = 0;
@@ -145,7 +140,7 @@ pub extern "C" fn send_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -
     end_walk(bytes)
 }
 
-/// Apart for the verifier, which walks each turn of a loop: the product of two loops costs it their sum.
+/// Apart for the verifier, as the steps of the gathering are.
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {

@@ -7,12 +7,13 @@
 use agent_common::{limits::RECORD_PAYLOAD_BYTES, records::LANE_HEADER};
 
 use super::{
-    GO_ON, STEPS_AT_ONCE, budget_with,
+    GO_ON, budget_with,
     header::{HEADER_BYTES, Header},
     sent,
 };
-use crate::transfer::{
-    Payload, Scratch, begin_gathering, copy, gathered, next_piece, scratch, scratch_and_connection, send,
+use crate::{
+    gather::{STEPS_AT_ONCE, begin_gathering, gathered, next_piece},
+    transfer::{Payload, Scratch, copy, scratch, scratch_and_connection, send},
 };
 
 /// What a step of the short way says, other than to go on.

@@ -6,7 +6,7 @@
 use std::path::Path;
 
 use aya::{
-    Btf, Ebpf,
+    Btf, Ebpf, Endianness,
     programs::{FEntry, FExit, KProbe, RawTracePoint},
 };
 
@@ -178,9 +178,8 @@ impl Backend {
             hooks.iter().filter_map(|&(name, hook)| Target::here(name, hook, kernel)).collect()
         };
         let own = here(&self.own(kernel));
-        let types = if self == Self::Fentry { Some(Btf::from_sys_fs().map_err(CaptureError::Types)?) } else { None };
+        let types = if self == Self::Fentry { Some(types_of(&own, kernel)?) } else { None };
         own.iter().try_for_each(|target| target.load(programs, types.as_ref()))?;
-        drop(types);
         let mut targets = here(&COMMON);
         targets.iter().try_for_each(|target| target.load(programs, None))?;
         targets.extend(own);
@@ -197,6 +196,12 @@ impl Backend {
         let mut functions = functions;
         functions.find(|function| !OPTIONAL.contains(function) && !kernel.has_function(function))
     }
+}
+
+/// What the loader has to know of the functions.
+fn types_of(targets: &[Target], kernel: &KernelTypes) -> Result<Btf, CaptureError> {
+    let functions: Vec<&str> = targets.iter().flat_map(|target| target.functions.iter().copied()).collect();
+    Btf::parse(&kernel.functions_alone(&functions), Endianness::default()).map_err(CaptureError::Types)
 }
 
 /// A program and what it is attached to in this kernel.

@@ -20,6 +20,7 @@ const KIND_ARRAY: u32 = 3;
 const KIND_STRUCT: u32 = 4;
 const KIND_UNION: u32 = 5;
 const KIND_ENUM: u32 = 6;
+const KIND_FORWARD: u32 = 7;
 const KIND_TYPEDEF: u32 = 8;
 const KIND_FUNC: u32 = 12;
 const KIND_FUNC_PROTO: u32 = 13;
@@ -27,6 +28,9 @@ const KIND_VAR: u32 = 14;
 const KIND_DATASEC: u32 = 15;
 const KIND_DECL_TAG: u32 = 17;
 const KIND_ENUM64: u32 = 19;
+
+/// Words of a type that has nothing behind them: its name, what it is, and its size or another type.
+const TYPE_WORDS: usize = 3;
 
 /// Nested anonymous structures that are followed. The kernel's deepest have four; a loop in damaged data ends here.
 const DEPTH: u32 = 8;
@@ -110,6 +114,26 @@ impl KernelTypes {
         self.functions.iter().any(|&at| self.is_named(at as usize, name))
     }
 
+    /// Type information in which these functions have the numbers that they have in the kernel, and every other type is
+    /// an empty one: all that a library needs that attaches programs to functions, at a tenth of the memory.
+    #[must_use]
+    pub fn functions_alone(&self, names: &[&str]) -> Vec<u8> {
+        let mut strings = vec![0];
+        let mut types: Vec<u32> = Vec::new();
+        for &at in self.functions.iter().filter(|&&at| names.iter().any(|name| self.is_named(at as usize, name))) {
+            let before = self.types.partition_point(|&place| place < at);
+            types.resize_with(before * TYPE_WORDS, || 0);
+            let name = self.name(at as usize);
+            types.extend([word(strings.len()), KIND_FUNC << 24, 0]);
+            strings.extend(name);
+            strings.push(0);
+        }
+        for empty in types.as_chunks_mut::<TYPE_WORDS>().0.iter_mut().filter(|words| words[1] == 0) {
+            empty[1] = KIND_FORWARD << 24;
+        }
+        laid_out(&types, &strings)
+    }
+
     /// Whether the kernel has a tracepoint that programs can be attached to: each has a type by this name.
     #[must_use]
     pub fn has_tracepoint(&self, name: &str) -> bool {
@@ -168,10 +192,19 @@ impl KernelTypes {
         })
     }
 
+    fn name(&self, at: usize) -> &[u8] {
+        self.text(at).and_then(|text| text.split(|byte| *byte == 0).next()).unwrap_or_default()
+    }
+
     /// Whether a type or member whose description begins at `at` has this name.
     fn is_named(&self, at: usize, name: &str) -> bool {
-        let text = read_u32(&self.bytes, at).and_then(|place| self.bytes.get(self.strings + place as usize..));
+        let text = self.text(at);
         text.is_some_and(|text| text.starts_with(name.as_bytes()) && text.get(name.len()) == Some(&0))
+    }
+
+    /// The strings from its name on.
+    fn text(&self, at: usize) -> Option<&[u8]> {
+        self.bytes.get(self.strings + read_u32(&self.bytes, at)? as usize..)
     }
 }
 
@@ -196,6 +229,26 @@ const fn trailing_bytes(information: u32) -> Option<usize> {
     })
 }
 
+/// Types and strings behind a header.
+fn laid_out(types: &[u32], strings: &[u8]) -> Vec<u8> {
+    const HEADER_BYTES: usize = 24;
+    const VERSION: u8 = 1;
+    let (types_bytes, strings_bytes) = (size_of_val(types), strings.len());
+    let mut bytes = Vec::with_capacity(HEADER_BYTES + types_bytes + strings_bytes);
+    bytes.extend(MAGIC.to_ne_bytes());
+    bytes.extend([VERSION, 0]);
+    for value in [HEADER_BYTES, 0, types_bytes, types_bytes, strings_bytes] {
+        bytes.extend(word(value).to_ne_bytes());
+    }
+    bytes.extend_from_slice(bytemuck::cast_slice(types));
+    bytes.extend_from_slice(strings);
+    bytes
+}
+
+fn word(value: usize) -> u32 {
+    u32::try_from(value).expect("type information is far below 4 GiB")
+}
+
 fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
     Some(u32::from_ne_bytes(*bytes.get(at..)?.first_chunk()?))
 }
@@ -204,9 +257,9 @@ fn read_u32(bytes: &[u8], at: usize) -> Option<u32> {
 mod tests {
     use super::*;
 
-    /// `struct outer { int a; union { int b; struct { int c; }; }; }`, laid out by hand.
+    /// `struct outer { int a; union { int b; struct { int c; }; }; }` and `int poke()`.
     fn sample() -> Vec<u8> {
-        let strings = b"\0outer\0a\0b\0c\0int\0";
+        let strings = b"\0outer\0a\0b\0c\0int\0poke\0";
         let structure = |members: u32| KIND_STRUCT << 24 | members;
         let types: &[u32] = &[
             13,
@@ -237,15 +290,11 @@ mod tests {
             11,
             1,
             0, // 4
+            17,
+            KIND_FUNC << 24,
+            0, // 5
         ];
-        let types: Vec<u8> = types.iter().flat_map(|word| word.to_ne_bytes()).collect();
-        let sizes = [24, 0, types.len(), types.len(), strings.len()].map(|size| u32::try_from(size).expect("small"));
-        let mut bytes = MAGIC.to_ne_bytes().to_vec();
-        bytes.extend([1, 0]);
-        bytes.extend(sizes.iter().flat_map(|word| word.to_ne_bytes()));
-        bytes.extend(types);
-        bytes.extend(strings);
-        bytes
+        laid_out(types, strings)
     }
 
     #[test]
@@ -256,6 +305,16 @@ mod tests {
         assert_eq!(kernel.offset("outer", "c"), Some(4));
         assert_eq!(kernel.offset("outer", "d"), None);
         assert_eq!(kernel.offset("inner", "a"), None);
+    }
+
+    #[test]
+    fn functions_alone_keep_their_numbers() {
+        let kernel = KernelTypes::parse(sample()).expect("well formed");
+        let bytes = kernel.functions_alone(&["poke", "prod"]);
+        aya::Btf::parse(&bytes, aya::Endianness::default()).expect("the loader reads it");
+        let alone = KernelTypes::parse(bytes).expect("well formed");
+        assert!(alone.has_function("poke") && !alone.has_function("prod"));
+        assert_eq!((alone.types.len(), alone.functions.as_slice()), (5, &alone.types[4..]));
     }
 
     #[test]
