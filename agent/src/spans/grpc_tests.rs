@@ -171,5 +171,12 @@ fn what_is_a_call() {
     ] {
         assert_eq!(is_call(content_type), is_one);
     }
-    assert_eq!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }), None);
+    const OTHER: (Header, &[u8]) = (Header::ContentType, b"application/json");
+    assert_eq!(described(&Case { headers: &[OTHER], ..call(Role::Server, Some(0)) }), None);
+    // Where the type is not known, what came of it says what it was.
+    assert!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }).is_some());
+    let request = HttpRequest::new(HttpVersion::Http2, b"POST", b"/p.S/M", &[]);
+    let mut exchange = exchange(&call(Role::Server, None), &request, None);
+    exchange.rpc = None;
+    assert!(describe(&exchange, &request, None, &mut StandingCache::default()).is_none());
 }
