@@ -46,6 +46,18 @@ pub const EARLY_CALLS: u32 = 16_384;
 /// not followed, and counted.
 pub const CONNECTIONS: u32 = 131_072;
 
+/// Slots that remember the call to a TLS library that a thread is in. Larger: kernel memory, 64 bytes each. Smaller: two
+/// threads whose ids collide while both are in such a call lose one of them, which is counted.
+pub const TLS_CALL_SLOTS: u32 = 16_384;
+
+/// TLS sessions followed at once. Larger: kernel memory, 150 bytes each when in use. Smaller: sessions past it are not read,
+/// and counted.
+pub const TLS_SESSIONS: u32 = 65_536;
+
+/// Payload bytes in one record of plaintext. Larger: scratch memory, of which there are two pieces of twice this per
+/// processor. Smaller: large messages take more records.
+pub const PLAINTEXT_BYTES: usize = 8 * 1024;
+
 /// Process ids per entry of the process map; a byte each, so that no atomic is needed to change one.
 pub const PROCESSES_PER_BLOCK: u32 = 64;
 

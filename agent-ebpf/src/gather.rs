@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-//! Calls whose payload lies in many pieces, gathered into as few records as they fill.
+//! The pieces of a vector, gathered into as few records as they fill.
 //!
-//! In: a vector. Out: records, up to the turn's budget; the rest of the call as a length.
+//! In: an array of `struct iovec`, in the process or copied by the kernel. Out: the bytes that the pieces name, in the scratch's
+//! record, one step at a time. Does not: follow frames, which takes the same steps with another end to each (`frames/`).
 
 use agent_common::{
     limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL},
@@ -11,14 +12,11 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 
 use crate::{
     frames,
-    transfer::{Scratch, copy, min, scratch_and_connection, send, take_budget},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch_and_connection, send, take_budget},
 };
 
 /// Size of a `struct iovec`.
 pub const PIECE_BYTES: u64 = 16;
-
-/// Steps of one of the inner loops through a call.
-pub const STEPS_AT_ONCE: usize = 64;
 
 /// How far a vector has been gathered. It lies in the scratch, and is read and written there at each step: values that
 /// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
@@ -151,10 +149,25 @@ fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy
     Some(())
 }
 
+/// Where the first byte of a call's payload lies.
+#[inline(always)]
+pub fn first_byte(kind: u64, place: u64, skipped: u64) -> Option<u64> {
+    match kind {
+        Payload::UNREAD_KIND => None,
+        Payload::BUFFER => Some(place),
+        _ => piece(place, kind == Payload::COPIED_VECTOR).map(|[base, _]| base + skipped),
+    }
+}
+
 /// A `struct iovec`: where it begins and how long it is.
 #[inline(always)]
 pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
     let at = at as *const [u64; 2];
     // SAFETY: the helpers check the address, in the kernel or in the process.
     unsafe { if is_copy { bpf_probe_read_kernel(at).ok() } else { bpf_probe_read_user(at).ok() } }
+}
+
+#[inline(always)]
+pub fn min(left: u32, right: u32) -> u32 {
+    if left < right { left } else { right }
 }

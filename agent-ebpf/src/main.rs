@@ -21,6 +21,7 @@ mod probes;
 mod processes;
 mod registers;
 mod socket;
+mod tls;
 mod transfer;
 
 #[panic_handler]

@@ -21,9 +21,10 @@ use crate::{
     emit::{count, emit},
     entries,
     frames::{self, Walk, recognise, send_frames, send_whole_frames},
-    gather::{Gather, gathered, send_vector},
+    gather::{Gather, gathered, min, send_vector},
     processes::{self, Thread},
     socket::{self, Socket},
+    tls,
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
@@ -49,6 +50,9 @@ static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
 
 /// Most records that one call's payload can fill.
 const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTES + 1;
+
+/// Steps of one of the inner loops through a call.
+pub const STEPS_AT_ONCE: usize = 64;
 
 /// Bytes at the end of a call that are copied even past the budget: the end of a chunked HTTP body is five bytes, with
 /// the line end before it seven.
@@ -144,13 +148,20 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let followed = match connection::find(found.sk) {
+    let known = connection::find(found.sk);
+    if matches!(known, Known::Unsettled) && !is_one() {
+        return None;
+    }
+    tls::socket_used(found.sk, transfer.thread);
+    let followed = match known {
         Known::Followed(connection) => connection,
-        Known::LeftAlone => return None,
-        Known::Unsettled => {
-            if !is_one() {
-                return None;
+        Known::LeftAlone => {
+            if transfer.sent && tls::compares_sent(transfer.bytes) {
+                tls::compare_sent(payload()?);
             }
+            return None;
+        }
+        Known::Unsettled => {
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
@@ -160,6 +171,9 @@ fn report_payload<const TYPED: bool>(
     };
     let payload = payload()?;
     let Payload { kind, place, skipped } = payload;
+    if transfer.sent && tls::compares_sent(transfer.bytes) {
+        tls::compare_sent(payload);
+    }
     // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
     // SAFETY: a map value.
     if unsafe { (*followed).turn } < 2 {
@@ -450,9 +464,4 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
     count(Loss::PayloadUnreadable, 1);
     scratch.record.flags |= DATA_UNREADABLE;
     send(scratch, followed, 0, length);
-}
-
-#[inline(always)]
-pub fn min(left: u32, right: u32) -> u32 {
-    if left < right { left } else { right }
 }

@@ -30,6 +30,9 @@ pub enum Family {
     ProcessesWatched,
     BackendsAttached,
     BackendsRefused,
+    TlsFiles,
+    TlsProbes,
+    TlsUnreadable,
 }
 
 impl Family {
@@ -51,6 +54,9 @@ impl Family {
             Self::ProcessesWatched => "onlooker_processes_watched_total",
             Self::BackendsAttached => "onlooker_backends_attached_total",
             Self::BackendsRefused => "onlooker_backends_refused_total",
+            Self::TlsFiles => "onlooker_tls_files_total",
+            Self::TlsProbes => "onlooker_tls_probes_total",
+            Self::TlsUnreadable => "onlooker_tls_unreadable_total",
         }
     }
 
@@ -71,6 +77,9 @@ impl Family {
             Self::ProcessesWatched => "Processes that were chosen to be watched.",
             Self::BackendsAttached => "Capture backends that watch.",
             Self::BackendsRefused => "Better capture backends that do not work on this machine.",
+            Self::TlsFiles => "Files whose TLS is read.",
+            Self::TlsProbes => "Places in them that are probed.",
+            Self::TlsUnreadable => "Files that speak TLS and cannot be read.",
         }
     }
 }

@@ -42,6 +42,7 @@ pub fn run_all() -> Result<Tally> {
     };
     let suites = [
         Suite { name: "kernel", obstacle: kernel.clone(), collector: None },
+        Suite { name: "tls", obstacle: kernel.clone(), collector: None },
         Suite { name: "e2e", obstacle: kernel.or(missing), collector },
     ];
     for suite in suites {

@@ -24,8 +24,8 @@ use self::header::{CONTINUATION, HEADER_BYTES, HEADERS, Header, PREFACE_BYTES, S
 pub use self::whole::send_whole_frames;
 use crate::{
     bounds::{at_most, within},
-    gather::{STEPS_AT_ONCE, begin_gathering, gathered, next_piece, piece},
-    transfer::{Payload, Scratch, copy, min, scratch, scratch_and_connection, send},
+    gather::{begin_gathering, first_byte, gathered, min, next_piece},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch, scratch_and_connection, send},
 };
 
 mod header;
@@ -68,14 +68,7 @@ const SEND: u64 = 2;
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64) -> u64 {
-    let base = match kind {
-        Payload::UNREAD_KIND => return 0,
-        Payload::BUFFER => place,
-        _ => match piece(place, kind == Payload::COPIED_VECTOR) {
-            Some([base, _]) => base + skipped,
-            None => return 0,
-        },
-    };
+    let Some(base) = first_byte(kind, place, skipped) else { return 0 };
     let Some((_, Some(followed))) = scratch_and_connection() else { return 0 };
     if begins_framed(base) != 0 {
         // SAFETY: as above.

@@ -12,8 +12,8 @@ use super::{
     sent,
 };
 use crate::{
-    gather::{STEPS_AT_ONCE, begin_gathering, gathered, next_piece},
-    transfer::{Payload, Scratch, copy, scratch, scratch_and_connection, send},
+    gather::{begin_gathering, gathered, next_piece},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch, scratch_and_connection, send},
 };
 
 /// What a step of the short way says, other than to go on.

@@ -67,6 +67,10 @@ pub(super) fn backend(text: &str) -> Result<BackendChoice, Refusal> {
     named(text, &["auto", "fentry", "kprobe", "syscall"], &[Auto, Fentry, Kprobe, Syscall])
 }
 
+pub(super) fn on_or_off(text: &str) -> Result<bool, Refusal> {
+    named(text, &["on", "off"], &[true, false])
+}
+
 pub(super) fn protocol(text: &str) -> Result<OtlpProtocol, Refusal> {
     named(text, &["grpc", "http/protobuf"], &[OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf])
 }

@@ -18,7 +18,7 @@ use super::{
     turns::Turns,
 };
 use crate::{
-    exchanges::ConnectionFacts,
+    exchanges::{ConnectionFacts, Endpoint},
     moment::{KernelTime, Moment, Thread},
 };
 
@@ -48,6 +48,9 @@ impl Connection {
         if self.facts.is_none() {
             self.received_before = received_before;
             self.sent_before = sent_before;
+            self.facts = Some(Rc::new(facts));
+        } else if self.facts.as_ref().is_some_and(|known| known.remote == Endpoint::Unknown) {
+            // The socket that TLS is spoken on has become known: what comes from now on has its addresses.
             self.facts = Some(Rc::new(facts));
         }
     }

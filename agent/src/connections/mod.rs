@@ -8,6 +8,7 @@
 mod connection;
 mod facts;
 mod flow;
+mod handshakes;
 mod heard;
 mod held;
 mod reading;
@@ -29,6 +30,7 @@ use rustc_hash::FxHashMap;
 
 use self::{
     connection::{Connection, moment_of},
+    handshakes::Handshakes,
     heard::Outputs,
 };
 use crate::{
@@ -73,6 +75,7 @@ pub struct Connections {
     limits: Limits,
     out: Outputs,
     accounts: Accounts,
+    handshakes: Handshakes,
     /// Process and unix connection, for those whose end only the process's end tells.
     unix_users: BTreeSet<(u32, u64)>,
     next_sweep: KernelTime,
@@ -86,6 +89,7 @@ impl Connections {
             limits,
             out: Outputs::new(ledger),
             accounts: Accounts::default(),
+            handshakes: Handshakes::default(),
             unix_users: BTreeSet::new(),
             next_sweep: KernelTime(0),
         }
@@ -153,7 +157,8 @@ impl Connections {
         self.make_room(record.connection);
         let connection = self.table.entry(record.connection).or_default();
         let before = |flag| record.flags & flag != 0;
-        connection.open(facts::facts(record), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
+        let handshake = if facts::is_tls(record) { self.handshakes.take(record.socket) } else { None };
+        connection.open(facts::facts(record, handshake), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
         connection.last_used = connection.last_used.max(KernelTime(record.time_ns));
         connection.is_unix = facts::is_unix(record);
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
@@ -163,6 +168,7 @@ impl Connections {
         self.make_room(record.connection);
         let connection = self.table.entry(record.connection).or_default();
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+        self.handshakes.handle_data(connection.socket(), record, payload);
         let action = |connection: &mut Connection| connection.handle_data(record, payload, &mut self.out);
         self.accounts.keep(record.connection, connection, action);
         if self.accounts.held_bytes > self.limits.held_bytes {

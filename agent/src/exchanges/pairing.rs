@@ -294,6 +294,8 @@ mod tests {
                 local: Endpoint::Unix(1),
                 remote: Endpoint::Unix(2),
                 network_namespace: 0,
+                is_tls: false,
+                handshake: None,
                 joined_mid_stream: false,
             });
             let on = Side { connection, protocol: Protocol::Http1, role: Role::Server };

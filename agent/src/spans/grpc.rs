@@ -81,6 +81,7 @@ pub fn describe(
     if exchange.role == Role::Server {
         list.client_ports(standing.is_direct, exchange.connection.remote);
     }
+    list.handshake(exchange.connection.handshake.as_deref());
     if let Some(timeout) = request.header(Header::GrpcTimeout) {
         list.push("rpc.request.metadata.grpc-timeout", Value::Texts(vec![cut_text(timeout)]));
     }

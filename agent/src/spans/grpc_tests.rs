@@ -41,7 +41,16 @@ fn exchange(case: &Case, request: &HttpRequest, response: Option<&HttpResponse>)
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (server, client) = (at("10.0.0.2:8080"), at("10.0.0.1:40000"));
     let (local, remote) = if case.role == Role::Server { (server, client) } else { (client, server) };
-    let facts = ConnectionFacts { id: 1, socket: 1, local, remote, network_namespace: 1, joined_mid_stream: false };
+    let facts = ConnectionFacts {
+        id: 1,
+        socket: 1,
+        local,
+        remote,
+        network_namespace: 1,
+        is_tls: false,
+        handshake: None,
+        joined_mid_stream: false,
+    };
     Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http2,
