@@ -20,15 +20,15 @@ use crate::{
     connection::{self, Known, Sighting},
     emit::{count, emit},
     entries,
-    frames::{self, Walk, recognise, send_frames},
-    gather::{Gather, min, send_vector},
+    frames::{self, Walk, recognise, send_frames, send_whole_frames},
+    gather::{Gather, gathered, min, send_vector},
     processes::{self, Thread},
     socket::{self, Socket},
     tls,
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
-const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
+pub const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 
 /// Where a record is put together.
 #[repr(C)]
@@ -186,7 +186,9 @@ fn report_payload<const TYPED: bool>(
     match kind {
         Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
         _ if is_framed => {
-            send_frames(kind, place, skipped, u64::from(bytes));
+            if send_whole_frames(kind, place, skipped, u64::from(bytes)) == 0 {
+                send_frames(kind, place, skipped, u64::from(bytes));
+            }
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes, bytes);
@@ -208,21 +210,27 @@ fn report_payload<const TYPED: bool>(
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    let Some(scratch) = scratch() else { return 0 };
     // SAFETY: a valid reference; volatile for the verifier's sake.
     let socket = unsafe { (&raw const scratch.found).read_volatile() };
     let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
     u64::from(connection::meet(&sighting).is_some())
 }
 
+/// This processor's scratch.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    // SAFETY: a map value; this processor's own.
+    SCRATCH.get_ptr_mut(processor).map(|scratch| unsafe { &mut *scratch })
+}
+
 /// This processor's scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
 pub fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    let scratch = SCRATCH.get_ptr_mut(processor)?;
-    // SAFETY: a map value; this processor's own. Volatile for the verifier's sake.
-    let (scratch, sk) = unsafe { (&mut *scratch, (&raw const (*scratch).found.sk).read_volatile()) };
+    let scratch = scratch()?;
+    let sk = gathered!(scratch.found.sk);
     Some((scratch, connection::get(sk)))
 }
 
