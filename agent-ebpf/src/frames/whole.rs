@@ -56,7 +56,7 @@ pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: 
 
 /// Pieces of a vector that are gathered at once. Larger: more instructions for the verifier to walk. Smaller: servers that
 /// write more take the long way.
-const PIECES_AT_ONCE: usize = 16;
+const PIECES_AT_ONCE: usize = 64;
 
 /// Copies all of a vector into the payload, where it is of few pieces and can be read.
 #[inline(never)]
