@@ -2,7 +2,7 @@
 //! The pieces of a vector, gathered into as few records as they fill.
 //!
 //! In: an array of `struct iovec`, in the process or copied by the kernel. Out: the bytes that the pieces name, in the scratch's
-//! record, one step at a time. Does not: follow frames, which takes the same steps with another end to each (`frames.rs`).
+//! record, one step at a time. Does not: follow frames, which takes the same steps with another end to each (`frames/`).
 
 use agent_common::{
     limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL},

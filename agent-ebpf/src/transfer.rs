@@ -20,15 +20,15 @@ use crate::{
     connection::{self, Known, Sighting},
     emit::{count, emit},
     entries,
-    frames::{self, Walk, recognise, send_frames},
-    gather::{Gather, min, send_vector},
+    frames::{self, Walk, recognise, send_frames, send_whole_frames},
+    gather::{Gather, gathered, min, send_vector},
     processes::{self, Thread},
     socket::{self, Socket},
     tls,
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
-const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
+pub const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 
 /// Where a record is put together.
 #[repr(C)]
@@ -199,7 +199,9 @@ pub fn send_payload(scratch: &mut Scratch, slot: u64, followed: *mut Connection,
     match kind {
         Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
         _ if is_framed => {
-            send_frames(kind, place, skipped, u64::from(bytes), slot);
+            if send_whole_frames(kind, place, skipped, u64::from(bytes), slot) == 0 {
+                send_frames(kind, place, skipped, u64::from(bytes), slot);
+            }
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes, bytes);
@@ -258,19 +260,25 @@ pub fn give_back(slot: u32) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn meet(bytes: u64, sent: u64, slot: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection(slot) else { return 0 };
+    let Some(scratch) = scratch(slot) else { return 0 };
     // SAFETY: a valid reference; volatile for the verifier's sake.
     let socket = unsafe { (&raw const scratch.found).read_volatile() };
     let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
     u64::from(connection::meet(&sighting).is_some())
 }
 
+/// A scratch, which is the program's own.
+#[inline(always)]
+pub fn scratch(slot: u64) -> Option<&'static mut Scratch> {
+    // SAFETY: a map value; this program's own.
+    SCRATCH.get_ptr_mut(slot as u32).map(|scratch| unsafe { &mut *scratch })
+}
+
 /// A scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
 pub fn scratch_and_connection(slot: u64) -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
-    let scratch = SCRATCH.get_ptr_mut(slot as u32)?;
-    // SAFETY: a map value; this program's own. Volatile for the verifier's sake.
-    let (scratch, sk) = unsafe { (&mut *scratch, (&raw const (*scratch).found.sk).read_volatile()) };
+    let scratch = scratch(slot)?;
+    let sk = gathered!(scratch.found.sk);
     Some((scratch, connection::get(sk)))
 }
 

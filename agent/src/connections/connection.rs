@@ -13,7 +13,7 @@ use agent_protocols::{Broken, Direction, End, StreamPiece, Whole, WholeMessage};
 use super::{
     flow::{Flow, Place, distance},
     heard::{Copying, Outputs, Side, What},
-    held::Held,
+    held::{HELD_MULTIPLEXED_NANOSECONDS, HELD_NANOSECONDS, Held},
     reading::{Effect, Reading},
     turns::Turns,
 };
@@ -102,7 +102,12 @@ impl Connection {
     }
 
     pub fn held_until(&self) -> Option<KernelTime> {
-        self.held.as_ref().and_then(|held| held.deadline())
+        self.held.as_ref().and_then(|held| held.deadline(self.patience()))
+    }
+
+    /// How long a record waits for one that must come before it.
+    fn patience(&self) -> u64 {
+        if self.reading.is_multiplexed() { HELD_MULTIPLEXED_NANOSECONDS } else { HELD_NANOSECONDS }
     }
 
     /// Takes a record that is a whole message where the conversation goes its ordinary way, and gives that. Of what is held
@@ -221,7 +226,8 @@ impl Connection {
             }
             return;
         }
-        self.release(out, |_, waiting| waiting.time_ns.saturating_add(super::HELD_NANOSECONDS) <= now.0);
+        let patience = self.patience();
+        self.release(out, |_, waiting| waiting.time_ns.saturating_add(patience) <= now.0);
     }
 
     pub fn release_held(&mut self, out: &mut Outputs) {

@@ -16,7 +16,10 @@ mod reading;
 mod tests;
 mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
 
 use agent_common::records::{
     CLOSED_FINISHED, ClosedRecord, DataRecord, OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord, ProcessChange,
@@ -115,10 +118,10 @@ impl Connections {
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
     pub fn handle_time(&mut self, now: KernelTime, next: &mut impl Listener) {
-        while let Some(&(deadline, id)) = self.accounts.waiting.front()
+        while let Some(&Reverse((deadline, id))) = self.accounts.waiting.peek()
             && deadline <= now
         {
-            self.accounts.waiting.pop_front();
+            self.accounts.waiting.pop();
             self.with(id, |connection, out| connection.handle_time(now, out));
         }
         if now >= self.next_sweep {
@@ -272,8 +275,8 @@ impl Connections {
 struct Accounts {
     held_bytes: usize,
     /// Connections with records that wait, by the time at which they have waited long enough. An entry may be stale; as
-    /// each is taken out after `HELD_NANOSECONDS`, there are no more than records of that time.
-    waiting: VecDeque<(KernelTime, u64)>,
+    /// each is taken out after `HELD_MULTIPLEXED_NANOSECONDS`, there are no more than records of that time.
+    waiting: BinaryHeap<Reverse<(KernelTime, u64)>>,
 }
 
 impl Accounts {
@@ -286,7 +289,7 @@ impl Accounts {
         if let Some(deadline) = connection.held_until()
             && held_until != Some(deadline)
         {
-            self.waiting.push_back((deadline, id));
+            self.waiting.push(Reverse((deadline, id)));
         }
     }
 }

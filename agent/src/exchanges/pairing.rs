@@ -47,7 +47,8 @@ impl Exchange {
     fn has_unknown_fields(&self) -> bool {
         let Request::Http(request) = &self.request;
         let response = self.response.as_ref().map(|Response::Http(response)| response);
-        request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields)
+        let in_head = request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields);
+        in_head || self.rpc.as_ref().is_some_and(|rpc| rpc.status_is_unknown)
     }
 }
 

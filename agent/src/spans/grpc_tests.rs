@@ -32,7 +32,7 @@ const fn call(role: Role, status: Option<u32>) -> Case {
         headers: &[GRPC],
         http_status: Some(200),
         outcome: Outcome::Answered,
-        rpc: Rpc { requests: one, responses: one, status },
+        rpc: Rpc { requests: one, responses: one, status, status_is_unknown: false },
         partial: None,
     }
 }
@@ -180,5 +180,12 @@ fn what_is_a_call() {
     ] {
         assert_eq!(is_call(content_type), is_one);
     }
-    assert_eq!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }), None);
+    const OTHER: (Header, &[u8]) = (Header::ContentType, b"application/json");
+    assert_eq!(described(&Case { headers: &[OTHER], ..call(Role::Server, Some(0)) }), None);
+    // Where the type is not known, what came of it says what it was.
+    assert!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }).is_some());
+    let request = HttpRequest::new(HttpVersion::Http2, b"POST", b"/p.S/M", &[]);
+    let mut exchange = exchange(&call(Role::Server, None), &request, None);
+    exchange.rpc = None;
+    assert!(describe(&exchange, &request, None, &mut StandingCache::default()).is_none());
 }
