@@ -119,6 +119,10 @@ pub fn report<const TYPED: bool>(
     began_ns: impl FnOnce() -> u64,
     payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
+    let known = connection::find(found.sk);
+    if matches!(known, Known::LeftAlone) && !tls::is_spoken() {
+        return None;
+    }
     let slot = first_slot();
     let scratch = SCRATCH.get_ptr_mut(slot)?;
     // SAFETY: a map value; this processor's own.
@@ -131,7 +135,7 @@ pub fn report<const TYPED: bool>(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, slot.into(), found, transfer, is_one, began_ns, payload);
+    let done = report_payload::<TYPED>(scratch, slot.into(), (found, known), transfer, is_one, began_ns, payload);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -142,7 +146,7 @@ pub fn report<const TYPED: bool>(
 fn report_payload<const TYPED: bool>(
     scratch: &mut Scratch,
     slot: u64,
-    found: Socket,
+    (found, known): (Socket, Known),
     transfer: &Transfer,
     is_one: impl FnOnce() -> bool,
     began_ns: impl FnOnce() -> u64,
@@ -150,18 +154,18 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let known = connection::find(found.sk);
     if matches!(known, Known::Unsettled) && !is_one() {
         return None;
     }
-    tls::socket_used(found.sk, transfer.thread);
+    let is_tls_spoken = tls::is_spoken();
+    if is_tls_spoken {
+        tls::socket_used(found.sk, transfer.thread);
+    }
     let followed = match known {
         Known::Followed(connection) => connection,
         Known::LeftAlone => {
-            if transfer.sent && tls::compares_sent(transfer.bytes) {
-                tls::compare_sent(payload()?, slot);
-            } else if !transfer.sent && tls::notes_receives() {
-                tls::received(found.sk, transfer.thread, payload()?, transfer.bytes);
+            if is_tls_spoken {
+                show_to_tls(found.sk, transfer, payload, slot);
             }
             return None;
         }
@@ -175,10 +179,8 @@ fn report_payload<const TYPED: bool>(
     };
     let payload = payload()?;
     let Payload { kind, place, skipped } = payload;
-    if transfer.sent && tls::compares_sent(transfer.bytes) {
-        tls::compare_sent(payload, slot);
-    } else if !transfer.sent && tls::notes_receives() {
-        tls::received(found.sk, transfer.thread, payload, transfer.bytes);
+    if is_tls_spoken {
+        show_to_tls(found.sk, transfer, || Some(payload), slot);
     }
     // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
     // SAFETY: a map value.
@@ -187,6 +189,17 @@ fn report_payload<const TYPED: bool>(
     }
     begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
     send_payload(scratch, slot, followed, payload, transfer.bytes);
+    Some(())
+}
+
+/// The bytes may be of a session that looks for its socket.
+#[inline(always)]
+fn show_to_tls(sk: u64, transfer: &Transfer, payload: impl FnOnce() -> Option<Payload>, slot: u64) -> Option<()> {
+    if transfer.sent && tls::compares_sent(transfer.bytes) {
+        tls::compare_sent(payload()?, slot);
+    } else if !transfer.sent && tls::notes_receives() {
+        tls::received(sk, transfer.thread, payload()?, transfer.bytes);
+    }
     Some(())
 }
 

@@ -29,8 +29,9 @@ static IS_SPOKEN: Flag = Flag::new();
 #[unsafe(no_mangle)]
 static READS_TLS: u8 = 0;
 
+/// Whether anything else here is to be asked.
 #[inline(always)]
-fn is_spoken() -> bool {
+pub fn is_spoken() -> bool {
     is_read() && IS_SPOKEN.is_set()
 }
 
@@ -43,21 +44,19 @@ pub fn is_read() -> bool {
 /// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {
-    if is_spoken() {
-        calls::socket_used(sk, thread);
-    }
+    calls::socket_used(sk, thread);
 }
 
 /// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
 #[inline(always)]
 pub fn compares_sent(bytes: u32) -> bool {
-    is_read() && ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
+    ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
 }
 
 /// Whether the bytes of a receive are to be shown to [`received`].
 #[inline(always)]
 pub fn notes_receives() -> bool {
-    is_read() && receives::is_noted()
+    receives::is_noted()
 }
 
 /// Bytes were received on a socket into memory of the process.
