@@ -79,7 +79,7 @@ impl Family {
             Self::BackendsRefused => "Better capture backends that do not work on this machine.",
             Self::TlsFiles => "Files whose TLS is read.",
             Self::TlsProbes => "Places in them that are probed.",
-            Self::TlsUnreadable => "Files that speak TLS and cannot be read.",
+            Self::TlsUnreadable => "Programs that speak TLS and cannot be read.",
         }
     }
 }

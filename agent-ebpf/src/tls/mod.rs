@@ -14,11 +14,13 @@ mod flag;
 mod goroutines;
 mod plaintext;
 mod programs;
+mod receives;
+mod rustls;
 mod sessions;
 
 pub use self::ciphertext::compare_sent;
 use self::flag::Flag;
-use crate::processes::Thread;
+use crate::{gather::first_byte, processes::Thread, transfer::Payload};
 
 /// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
 static IS_SPOKEN: Flag = Flag::new();
@@ -50,6 +52,23 @@ pub fn socket_used(sk: u64, thread: Thread) {
 #[inline(always)]
 pub fn compares_sent(bytes: u32) -> bool {
     is_read() && ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
+}
+
+/// Whether the bytes of a receive are to be shown to [`received`].
+#[inline(always)]
+pub fn notes_receives() -> bool {
+    is_read() && receives::is_noted()
+}
+
+/// Bytes were received on a socket into memory of the process.
+#[inline(always)]
+pub fn received(sk: u64, thread: Thread, payload: Payload, bytes: u32) {
+    // Where they fill more than one buffer, the first is all that is remembered.
+    if payload.kind == Payload::BUFFER {
+        receives::note(thread, sk, payload.place, u64::from(bytes));
+    } else if let Some(from) = first_byte(payload.kind, payload.place, payload.skipped) {
+        receives::note(thread, sk, from, u64::from(bytes));
+    }
 }
 
 /// A thread is gone, out of whatever call it was in.
