@@ -2,10 +2,7 @@
 //! What Onlooker may cost over nothing, in instructions a request, and where it wants to be: for small requests on Linux
 //! 6.12.
 
-use super::{
-    committed::NOISE,
-    figures::{Figures, http1_of},
-};
+use super::figures::{Figures, http1_of};
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aim {
@@ -41,11 +38,11 @@ pub fn aim(figures: &Figures, state: &str) -> Option<Aim> {
     Some(Aim { must: must.into(), aim: Some(aim.into()) })
 }
 
-/// What is a defect, beyond what two runs of the same may differ by.
+/// What is a defect.
 pub fn missed(figures: &Figures) -> Vec<String> {
     let missed = |state: &&String| {
         let over = figures.over_nothing(state);
-        over.zip(aim(figures, state)).is_some_and(|(over, aim)| over > aim.must + NOISE)
+        over.zip(aim(figures, state)).is_some_and(|(over, aim)| over > aim.must)
     };
     let text = |state: &String| format!("{}, {state}: over what it must cost at most", figures.place);
     figures.costs.keys().filter(missed).map(text).collect()

@@ -16,7 +16,7 @@ const GROWTH: f64 = 0.05;
 
 /// What two runs of the same may differ by, in instructions a request: thirty measured, doubled. Larger: small costs grow
 /// unnoticed. Smaller: the check fails by chance.
-pub const NOISE: f64 = 60.0;
+const NOISE: f64 = 60.0;
 
 const HEAD: &str = "kernel\tbackend\tresponse\tstate\tinstructions\tagent\trelease";
 
