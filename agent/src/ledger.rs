@@ -30,6 +30,9 @@ pub enum Family {
     ProcessesWatched,
     BackendsAttached,
     BackendsRefused,
+    SpansWithoutPod,
+    PodsRefused,
+    ClusterFailures,
 }
 
 impl Family {
@@ -51,6 +54,9 @@ impl Family {
             Self::ProcessesWatched => "onlooker_processes_watched_total",
             Self::BackendsAttached => "onlooker_backends_attached_total",
             Self::BackendsRefused => "onlooker_backends_refused_total",
+            Self::SpansWithoutPod => "onlooker_spans_without_pod_total",
+            Self::PodsRefused => "onlooker_kubernetes_pods_refused_total",
+            Self::ClusterFailures => "onlooker_kubernetes_failures_total",
         }
     }
 
@@ -71,6 +77,9 @@ impl Family {
             Self::ProcessesWatched => "Processes that were chosen to be watched.",
             Self::BackendsAttached => "Capture backends that watch.",
             Self::BackendsRefused => "Better capture backends that do not work on this machine.",
+            Self::SpansWithoutPod => "Spans of pods that left before the API server had told of the pod.",
+            Self::PodsRefused => "Pods of this node that are not known, for want of room.",
+            Self::ClusterFailures => "Requests to the API server that failed.",
         }
     }
 }
