@@ -10,4 +10,5 @@
 pub mod limits;
 pub mod losses;
 pub mod offsets;
+pub mod plaintext;
 pub mod records;

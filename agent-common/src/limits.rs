@@ -22,9 +22,10 @@ pub const STEPS_PER_CALL: usize = 2048;
 /// Larger: kernel memory. Smaller: where many are joined at once, long calls cut the heads of some.
 pub const FRAMED_CONNECTIONS: u32 = 4096;
 
-/// Pieces of one `writev` or `readv` among which its beginning is looked for, where the kernel has gone through them.
-/// Larger: more instructions for the verifier to walk. Smaller: servers that write a header line a piece are cut.
-pub const PIECES_PER_CALL: usize = 64;
+/// Pieces of one `writev` or `readv` among which its beginning is looked for, where the kernel has gone through them: as
+/// many as it takes (`UIO_MAXIOV`). Larger: nothing. Smaller: servers that write several answers at once are cut (Netty, with
+/// gRPC: 114 pieces were seen).
+pub const PIECES_PER_CALL: usize = 1024;
 
 /// Slots that remember when a thread entered a write. Larger: memory. Smaller: two threads whose ids collide
 /// fall back to the time of the call's return.
@@ -45,6 +46,18 @@ pub const EARLY_CALLS: u32 = 16_384;
 /// Connections followed at once. Larger: kernel memory, 200 bytes each when in use. Smaller: connections past it are
 /// not followed, and counted.
 pub const CONNECTIONS: u32 = 131_072;
+
+/// Slots that remember the call to a TLS library that a thread is in. Larger: kernel memory, 64 bytes each. Smaller: two
+/// threads whose ids collide while both are in such a call lose one of them, which is counted.
+pub const TLS_CALL_SLOTS: u32 = 16_384;
+
+/// TLS sessions followed at once. Larger: kernel memory, 150 bytes each when in use. Smaller: sessions past it are not read,
+/// and counted.
+pub const TLS_SESSIONS: u32 = 65_536;
+
+/// Payload bytes in one record of plaintext. Larger: scratch memory, of which there are two pieces of twice this per
+/// processor. Smaller: large messages take more records.
+pub const PLAINTEXT_BYTES: usize = 8 * 1024;
 
 /// Process ids per entry of the process map; a byte each, so that no atomic is needed to change one.
 pub const PROCESSES_PER_BLOCK: u32 = 64;

@@ -20,10 +20,16 @@ pub enum Loss {
     ScratchTaken = 5,
     /// The table of calls under way was full, so that a call's end could not be told.
     CallTableFull = 6,
+    /// Two threads that were in calls to TLS libraries shared a slot: what the first one's call moves is not seen.
+    TlsCallsCollided = 7,
+    /// The table of TLS sessions was full, so that a session could not be read.
+    SessionTableFull = 8,
+    /// Go handed bytes to a reader whose beginning had not been seen.
+    ReaderUnknown = 9,
 }
 
 impl Loss {
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 10] = [
         Self::RingFull,
         Self::ConnectionTableFull,
         Self::PayloadUnreadable,
@@ -31,6 +37,9 @@ impl Loss {
         Self::CompatCall,
         Self::ScratchTaken,
         Self::CallTableFull,
+        Self::TlsCallsCollided,
+        Self::SessionTableFull,
+        Self::ReaderUnknown,
     ];
 
     /// The `reason` label.
@@ -44,6 +53,9 @@ impl Loss {
             Self::CompatCall => "compat_call",
             Self::ScratchTaken => "scratch_taken",
             Self::CallTableFull => "call_table_full",
+            Self::TlsCallsCollided => "tls_calls_collided",
+            Self::SessionTableFull => "session_table_full",
+            Self::ReaderUnknown => "reader_unknown",
         }
     }
 }

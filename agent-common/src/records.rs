@@ -25,7 +25,7 @@ pub struct OpenedRecord {
     /// Unique while the kernel runs.
     pub connection: u64,
     pub time_ns: u64,
-    /// `AF_INET`, `AF_INET6` or `AF_UNIX`.
+    /// `AF_INET`, `AF_INET6` or `AF_UNIX`; 0 with `OPENED_TLS` where the socket is not known yet.
     pub family: u16,
     pub local_port: u16,
     pub remote_port: u16,
@@ -47,6 +47,10 @@ pub struct OpenedRecord {
 pub const OPENED_RECEIVED_BEFORE: u16 = 1;
 /// Bytes had been sent before the first record.
 pub const OPENED_SENT_BEFORE: u16 = 2;
+
+/// It is what TLS carries on a socket, read from the library that does: a connection of its own. Another such record of the
+/// same connection may follow, when its socket has become known.
+pub const OPENED_TLS: u16 = 4;
 
 /// Bytes moved by one call, or by a part of it; the payload follows.
 #[repr(C)]
@@ -125,6 +129,8 @@ pub enum ProcessChange {
     Executed = 2,
     Listened = 3,
     Exited = 4,
+    /// It has mapped code of a file, so that libraries may have come; told by the `syscall` backend only.
+    Mapped = 5,
 }
 
 /// What the kernel does with a process's calls; a byte per process id. Where it captures, the lowest bit is set: one test

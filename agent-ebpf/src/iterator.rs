@@ -8,12 +8,19 @@ use agent_common::limits::PIECES_PER_CALL;
 
 use crate::{
     fields::{kernel, offset, read, read_or_load},
-    transfer::{PIECE_BYTES, Payload, piece},
+    gather::{PIECE_BYTES, piece},
+    transfer::Payload,
 };
 
 /// Places of a vector's start in the answer of `walk_back`: how many pieces back, and how far in.
 const PIECES_SHIFT: u32 = 48;
 const NOT_FOUND: u64 = u64::MAX;
+
+/// Set in an answer that is how many bytes lie before the pieces that were looked at.
+const FURTHER: u64 = 1 << 63;
+
+/// Pieces that one of the two loops goes through: the verifier walks their sum and not their product.
+const PIECES_AT_ONCE: usize = 64;
 
 /// Of a `struct iov_iter`, which has 40 bytes in all versions; its fields that are read lie in the first of them.
 const ITERATOR_WORDS: usize = 4;
@@ -97,14 +104,33 @@ fn copy(message: u64) -> Option<Iterator> {
 #[unsafe(no_mangle)]
 extern "C" fn walk_back(pieces: u64, passed: u64, bytes: u64) -> u64 {
     let mut left = bytes - passed;
-    let mut at = pieces;
-    for back in 1..=PIECES_PER_CALL as u64 {
+    let mut behind = 0;
+    for _ in 0..PIECES_PER_CALL / PIECES_AT_ONCE {
+        let answer = walk_some(pieces - behind * PIECE_BYTES, left);
+        if answer == NOT_FOUND {
+            break;
+        }
+        if answer & FURTHER == 0 {
+            return answer + (behind << PIECES_SHIFT);
+        }
+        left = answer & !FURTHER;
+        behind += PIECES_AT_ONCE as u64;
+    }
+    NOT_FOUND
+}
+
+/// The same among the next few of them.
+#[inline(never)]
+#[unsafe(no_mangle)]
+extern "C" fn walk_some(pieces: u64, bytes: u64) -> u64 {
+    let (mut left, mut at) = (bytes, pieces);
+    for back in 1..=PIECES_AT_ONCE as u64 {
         at -= PIECE_BYTES;
-        let Some(length) = read::<u64>(at, 8) else { break };
+        let Some(length) = read::<u64>(at, 8) else { return NOT_FOUND };
         if left <= length {
             return back << PIECES_SHIFT | (length - left);
         }
         left -= length;
     }
-    NOT_FOUND
+    FURTHER | left
 }

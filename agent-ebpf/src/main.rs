@@ -15,11 +15,13 @@ mod emit;
 mod entries;
 mod fields;
 mod frames;
+mod gather;
 mod iterator;
 mod probes;
 mod processes;
 mod registers;
 mod socket;
+mod tls;
 mod transfer;
 
 #[panic_handler]

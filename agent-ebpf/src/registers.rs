@@ -94,6 +94,7 @@ pub mod number {
     pub const READ: u64 = 0;
     pub const WRITE: u64 = 1;
     pub const CLOSE: u64 = 3;
+    pub const MMAP: u64 = 9;
     pub const READV: u64 = 19;
     pub const WRITEV: u64 = 20;
     pub const SENDFILE: u64 = 40;
@@ -115,6 +116,7 @@ pub mod number {
     pub const READ: u64 = 63;
     pub const WRITE: u64 = 64;
     pub const CLOSE: u64 = 57;
+    pub const MMAP: u64 = 222;
     pub const READV: u64 = 65;
     pub const WRITEV: u64 = 66;
     pub const SENDFILE: u64 = 71;

@@ -2,7 +2,7 @@
 //! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
 
 use agent_common::{
-    limits::{RECORD_PAYLOAD_BYTES, STEPS_PER_CALL, TURN_BUDGET_BYTES},
+    limits::{RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
         CONNECTION_FRAMED, CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE,
@@ -10,10 +10,7 @@ use agent_common::{
     },
 };
 use aya_ebpf::{
-    helpers::{
-        bpf_probe_read_kernel, bpf_probe_read_user,
-        generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
-    },
+    helpers::generated::{bpf_get_smp_processor_id, bpf_probe_read_user as read_user_bytes},
     macros::map,
     maps::Array,
 };
@@ -23,13 +20,15 @@ use crate::{
     connection::{self, Known, Sighting},
     emit::{count, emit},
     entries,
-    frames::{self, Walk, recognise, send_frames},
+    frames::{self, Walk, recognise, send_frames, send_whole_frames},
+    gather::{Gather, gathered, min, send_vector},
     processes::{self, Thread},
     socket::{self, Socket},
+    tls,
 };
 
 /// Twice a record's payload: the verifier bounds the fill level and the length of a copy apart, not their sum.
-const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
+pub const SCRATCH_BYTES: usize = 2 * RECORD_PAYLOAD_BYTES;
 
 /// Where a record is put together.
 #[repr(C)]
@@ -54,9 +53,6 @@ const RECORDS_PER_CALL: usize = TURN_BUDGET_BYTES as usize / RECORD_PAYLOAD_BYTE
 
 /// Steps of one of the inner loops through a call.
 pub const STEPS_AT_ONCE: usize = 64;
-
-/// Size of a `struct iovec`.
-pub const PIECE_BYTES: u64 = 16;
 
 /// Bytes at the end of a call that are copied even past the budget: the end of a chunked HTTP body is five bytes, with
 /// the line end before it seven.
@@ -152,13 +148,20 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let followed = match connection::find(found.sk) {
+    let known = connection::find(found.sk);
+    if matches!(known, Known::Unsettled) && !is_one() {
+        return None;
+    }
+    tls::socket_used(found.sk, transfer.thread);
+    let followed = match known {
         Known::Followed(connection) => connection,
-        Known::LeftAlone => return None,
-        Known::Unsettled => {
-            if !is_one() {
-                return None;
+        Known::LeftAlone => {
+            if transfer.sent && tls::compares_sent(transfer.bytes) {
+                tls::compare_sent(payload()?);
             }
+            return None;
+        }
+        Known::Unsettled => {
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
             if meet(bytes, u64::from(transfer.sent)) == 0 {
                 return None;
@@ -168,6 +171,9 @@ fn report_payload<const TYPED: bool>(
     };
     let payload = payload()?;
     let Payload { kind, place, skipped } = payload;
+    if transfer.sent && tls::compares_sent(transfer.bytes) {
+        tls::compare_sent(payload);
+    }
     // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
     // SAFETY: a map value.
     if unsafe { (*followed).turn } < 2 {
@@ -180,7 +186,9 @@ fn report_payload<const TYPED: bool>(
     match kind {
         Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
         _ if is_framed => {
-            send_frames(kind, place, skipped, u64::from(bytes));
+            if send_whole_frames(kind, place, skipped, u64::from(bytes)) == 0 {
+                send_frames(kind, place, skipped, u64::from(bytes));
+            }
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes, bytes);
@@ -202,21 +210,27 @@ fn report_payload<const TYPED: bool>(
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    let Some(scratch) = scratch() else { return 0 };
     // SAFETY: a valid reference; volatile for the verifier's sake.
     let socket = unsafe { (&raw const scratch.found).read_volatile() };
     let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
     u64::from(connection::meet(&sighting).is_some())
 }
 
+/// This processor's scratch.
+#[inline(always)]
+pub fn scratch() -> Option<&'static mut Scratch> {
+    // SAFETY: takes no argument.
+    let processor = unsafe { bpf_get_smp_processor_id() };
+    // SAFETY: a map value; this processor's own.
+    SCRATCH.get_ptr_mut(processor).map(|scratch| unsafe { &mut *scratch })
+}
+
 /// This processor's scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
 pub fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    let scratch = SCRATCH.get_ptr_mut(processor)?;
-    // SAFETY: a map value; this processor's own. Volatile for the verifier's sake.
-    let (scratch, sk) = unsafe { (&mut *scratch, (&raw const (*scratch).found.sk).read_volatile()) };
+    let scratch = scratch()?;
+    let sk = gathered!(scratch.found.sk);
     Some((scratch, connection::get(sk)))
 }
 
@@ -366,7 +380,7 @@ pub fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool 
 
 /// Takes up to `wanted` bytes of the turn's budget.
 #[inline(always)]
-fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
+pub fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
     // SAFETY: a map value.
     let budget = unsafe { (*followed).budget };
     let taken = if wanted < budget { wanted } else { budget };
@@ -450,148 +464,4 @@ fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32
     count(Loss::PayloadUnreadable, 1);
     scratch.record.flags |= DATA_UNREADABLE;
     send(scratch, followed, 0, length);
-}
-
-/// How far a vector has been gathered. It lies in the scratch, and is read and written there at each step: values that
-/// the verifier does not follow make every step look the same to it, so that it walks the loop once per step and not
-/// once per way through all of them.
-#[repr(C)]
-pub struct Gather {
-    /// Pieces begun.
-    pub index: u64,
-    /// Bytes to leave out of the next piece.
-    pub skip: u64,
-    /// What is left of the last one.
-    pub base: u64,
-    pub piece_left: u32,
-    /// Bytes in the record.
-    pub filled: u32,
-    /// Bytes gathered from the call.
-    pub done: u32,
-    pub padding: u32,
-}
-
-/// A value in the scratch, which the compiler may not keep in a register.
-macro_rules! gathered {
-    ($scratch:ident.$($field:ident).+) => {
-        // SAFETY: a valid reference; volatile for the verifier's sake.
-        unsafe { (&raw const $scratch.$($field).+).read_volatile() }
-    };
-    ($scratch:ident.$($field:ident).+ = $value:expr) => {{
-        let value = $value;
-        // SAFETY: as above.
-        unsafe { (&raw mut $scratch.$($field).+).write_volatile(value) }
-    }};
-}
-pub(crate) use gathered;
-
-/// Gathers the pieces of a vector into as few records as they fill.
-///
-/// The record has been begun in this processor's scratch.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
-    let bytes = bytes as u32;
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
-    let affordable = take_budget(followed, bytes);
-    frames::ask_daemon(followed, scratch);
-    begin_gathering(scratch, 0, 0, skipped);
-    for _ in 0..STEPS_PER_CALL / STEPS_AT_ONCE {
-        if gather_steps(pieces, is_copy, affordable.into()) == 0 {
-            break;
-        }
-    }
-    let filled = gathered!(scratch.gather.filled);
-    let rest = bytes.wrapping_sub(gathered!(scratch.gather.done));
-    if filled != 0 || rest != 0 {
-        // What was not read, for its budget, its number of pieces or a bad address, is a gap behind these bytes.
-        send(scratch, followed, filled, filled.wrapping_add(rest));
-    }
-    0
-}
-
-/// Begins with so many bytes at `base`, and with pieces behind them.
-#[inline(always)]
-pub fn begin_gathering(scratch: &mut Scratch, base: u64, piece_left: u32, skipped: u64) {
-    gathered!(scratch.gather.index = 0);
-    gathered!(scratch.gather.base = base);
-    gathered!(scratch.gather.piece_left = piece_left);
-    gathered!(scratch.gather.filled = 0);
-    gathered!(scratch.gather.done = 0);
-    gathered!(scratch.gather.skip = skipped);
-}
-
-/// Takes the next piece, or as much of it as `most`.
-#[inline(always)]
-pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    let index = gathered!(scratch.gather.index);
-    let [base, length] = piece(pieces + index * PIECE_BYTES, is_copy)?;
-    let skipped = gathered!(scratch.gather.skip);
-    let length = length.wrapping_sub(skipped);
-    gathered!(scratch.gather.index = index + 1);
-    gathered!(scratch.gather.skip = 0);
-    gathered!(scratch.gather.base = base + skipped);
-    gathered!(scratch.gather.piece_left = if length > u64::from(most) { most } else { length as u32 });
-    Some(())
-}
-
-/// Some steps of it, of which each ends a piece or fills a record. 0 where there is nothing to go on with. Apart for the
-/// verifier, which walks each turn of a loop: the product of two loops costs it their sum.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn gather_steps(pieces: u64, is_copy: u64, most: u64) -> u64 {
-    for _ in 0..STEPS_AT_ONCE {
-        if gather_step(pieces, is_copy, most) == 0 {
-            return 0;
-        }
-    }
-    1
-}
-
-/// One step, which the verifier walks once for all of them.
-#[inline(never)]
-#[unsafe(no_mangle)]
-extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
-    u64::from(gather(scratch, followed, pieces, is_copy != 0, most as u32).is_some())
-}
-
-#[inline(always)]
-fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy: bool, most: u32) -> Option<()> {
-    if gathered!(scratch.gather.piece_left) == 0 {
-        next_piece(scratch, pieces, is_copy, most)?;
-    }
-    let base = gathered!(scratch.gather.base);
-    let piece_left = gathered!(scratch.gather.piece_left);
-    let filled = gathered!(scratch.gather.filled);
-    let done = gathered!(scratch.gather.done);
-    if done >= most {
-        return None;
-    }
-    let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
-    if step != 0 && !copy(scratch, filled, base, step) {
-        return None;
-    }
-    gathered!(scratch.gather.base = base + u64::from(step));
-    gathered!(scratch.gather.piece_left = piece_left - step);
-    gathered!(scratch.gather.done = done + step);
-    gathered!(scratch.gather.filled = filled + step);
-    if filled + step >= RECORD_PAYLOAD_BYTES as u32 {
-        send(scratch, followed, filled + step, filled + step);
-        gathered!(scratch.gather.filled = 0);
-    }
-    Some(())
-}
-
-/// A `struct iovec`: where it begins and how long it is.
-#[inline(always)]
-pub fn piece(at: u64, is_copy: bool) -> Option<[u64; 2]> {
-    let at = at as *const [u64; 2];
-    // SAFETY: the helpers check the address, in the kernel or in the process.
-    unsafe { if is_copy { bpf_probe_read_kernel(at).ok() } else { bpf_probe_read_user(at).ok() } }
-}
-
-#[inline(always)]
-pub fn min(left: u32, right: u32) -> u32 {
-    if left < right { left } else { right }
 }

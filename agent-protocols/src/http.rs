@@ -119,10 +119,11 @@ impl HttpRequest {
         ((Rc::as_ptr(&self.0) as u64).wrapping_mul(SPREAD) >> 32) as usize
     }
 
-    /// It names no trace: the next one may be the same. Requests of HTTP/2 are not compared.
+    /// It names no trace: the next one may be the same. Of HTTP/2, where heads of many streams follow one another, it must
+    /// be one that the parser still has.
     #[must_use]
     pub fn may_come_again(&self) -> bool {
-        !self.has_context() && self.version != HttpVersion::Http2
+        !self.has_context() && (self.version != HttpVersion::Http2 || Rc::strong_count(&self.0) > 1)
     }
 
     /// A request with the fields of this one.

@@ -19,6 +19,7 @@ mod message;
 mod piece;
 mod registry;
 mod rpc;
+pub mod tls;
 
 pub use message::{
     BodyEnd, Broken, ErrorCode, Message, Messages, Part, Problem, Request, Response, Rpc, Whole, WholeMessage,

@@ -44,6 +44,8 @@ pub struct Rpc {
     pub responses: Option<Messages>,
     /// `grpc-status`, from wherever it came.
     pub status: Option<u32>,
+    /// It came, but may be among fields that were named before the connection was seen.
+    pub status_is_unknown: bool,
 }
 
 /// The messages of one side of a call.

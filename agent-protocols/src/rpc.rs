@@ -12,6 +12,9 @@ use crate::message::Messages;
 /// Set in the first byte before gRPC-Web's trailers.
 const IS_TRAILERS: u8 = 0x80;
 
+/// Set in the first byte before a message that is compressed; nothing else is, over HTTP/2.
+const IS_COMPRESSED: u8 = 0x01;
+
 /// Bytes of gRPC-Web's trailers that are read. Larger: memory, for the time of one call's end. Smaller: a status behind a
 /// long message is not found.
 const TRAILERS_BYTES: usize = 1024;
@@ -25,6 +28,8 @@ pub(crate) struct MessageWalk {
     /// Bytes of the message that have not come.
     left: u32,
     is_lost: bool,
+    /// A prefix has said what gRPC's do not.
+    is_odd: bool,
     /// The text of gRPC-Web's trailers, while they last.
     trailers: Option<Vec<u8>>,
 }
@@ -57,6 +62,7 @@ impl MessageWalk {
         let [flags, length @ ..] = self.prefix;
         self.count = 0;
         self.left = u32::from_be_bytes(length);
+        self.is_odd |= flags & !IS_COMPRESSED != 0;
         if flags & IS_TRAILERS == 0 {
             self.messages.count += 1;
             self.messages.bytes += u64::from(self.left);
@@ -82,6 +88,11 @@ impl MessageWalk {
 
     pub(crate) fn messages(&self) -> Option<Messages> {
         (!self.is_lost).then_some(self.messages)
+    }
+
+    /// The body consists of messages of gRPC, each whole, and of nothing else.
+    pub(crate) const fn is_exact(&self) -> bool {
+        !self.is_lost && !self.is_odd && self.left == 0 && self.count == 0
     }
 
     /// The status in gRPC-Web's trailers.
@@ -135,6 +146,20 @@ mod tests {
             let is_inside = |range: core::ops::RangeInclusive<usize>| range.contains(&begin) && range.contains(&end);
             let expected = (is_inside(5..=8) || is_inside(18..=20)).then_some(Messages { count: 3, bytes: 5 });
             assert_eq!(walk.messages(), expected, "{begin}..{end}");
+        }
+    }
+
+    #[test]
+    fn what_is_exact() {
+        for at in 0..=BODY.len() {
+            let mut walk = MessageWalk::default();
+            walk.push(&BODY[..at]);
+            assert_eq!(walk.is_exact(), [0, 8, 13, BODY.len()].contains(&at), "{at}");
+        }
+        for other in [&b"{\"a\":1}"[..], b"\x02\0\0\0\x01a", b"a=b", WEB] {
+            let mut walk = MessageWalk::default();
+            walk.push(other);
+            assert!(!walk.is_exact(), "{other:?}");
         }
     }
 

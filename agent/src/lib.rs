@@ -21,6 +21,7 @@ pub mod policy;
 mod printing;
 pub mod replay;
 pub mod run;
+pub mod runtimes;
 mod services;
 mod situation;
 pub mod spans;

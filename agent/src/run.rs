@@ -12,6 +12,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use agent_common::records::{ProcessChange, ProcessRecord};
 use log::{debug, info, warn};
 
 use crate::{
@@ -34,6 +35,7 @@ use crate::{
     policy::Policy,
     printing,
     replay::RecordedFacts,
+    runtimes::Probing,
     services::Services,
     situation,
     targets::{Judge, SelectionError, Targets, Verdict},
@@ -112,8 +114,9 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
         ring_bytes: config.ring_bytes,
         judge_every_exec: judge.looks_at_programs(),
         ports: judge.ports().collect(),
+        reads_tls: config.reads_tls,
     };
-    let capture = Capture::start(&options)?;
+    let mut capture = Capture::start(&options)?;
     tell_backend(&capture, &ledger);
     health.set_readiness(Readiness::Attached);
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
@@ -124,8 +127,12 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     }
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
-    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), latest: None, recorder };
+    let probing = if config.reads_tls { Some(Probing::start().map_err(RunError::Thread)?) } else { None };
+    let mut watcher = Watcher { pipeline, targets: Targets::new(judge, &ledger), latest: None, recorder, probing };
     watcher.begin(&capture)?;
+    if let Some(probing) = &mut watcher.probing {
+        probing.settle(&mut capture, &ledger);
+    }
     health.set_readiness(Readiness::Ready);
     let backend = capture.backend().name();
     info!("ready: {} processes watched by the {backend} backend", watcher.targets.watched());
@@ -153,6 +160,8 @@ struct Watcher {
     /// The process of the last record, which is watched still.
     latest: Option<u32>,
     recorder: Option<Recorder<io::BufWriter<std::fs::File>>>,
+    /// Absent where TLS is not read.
+    probing: Option<Probing>,
 }
 
 impl Watcher {
@@ -176,9 +185,15 @@ impl Watcher {
                 if let Some(verdict) = self.targets.handle_process(record) {
                     self.apply(verdict, control);
                 }
+                self.search_again(record);
                 None
             }
-            KernelEvent::Opened(record) => Some(record.tgid),
+            KernelEvent::Opened(record) => {
+                if let Some(probing) = &mut self.probing {
+                    probing.handle_opened(record);
+                }
+                Some(record.tgid)
+            }
             KernelEvent::Data(record, _) => Some(record.tgid),
             KernelEvent::Closed(_) => None,
         };
@@ -202,9 +217,27 @@ impl Watcher {
                 self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
                 let names = self.targets.names(tgid).cloned().unwrap_or_default();
                 self.pipeline.handle_process_seen(tgid, &names);
+                if let Some(probing) = &mut self.probing {
+                    probing.search().handle_process(tgid);
+                }
             }
             Verdict::Refused { tgid } => control.refuse(tgid),
-            Verdict::Gone { .. } => {}
+            Verdict::Gone { tgid } => {
+                if let Some(probing) = &mut self.probing {
+                    probing.handle_exit(tgid);
+                }
+            }
+        }
+    }
+
+    /// A process that is watched listens, or has mapped code: what it speaks with may be there now.
+    fn search_again(&mut self, record: &ProcessRecord) {
+        let has_loaded = [ProcessChange::Listened, ProcessChange::Mapped].map(|change| change as u32);
+        if has_loaded.contains(&record.change)
+            && self.targets.is_watched(record.tgid)
+            && let Some(probing) = &mut self.probing
+        {
+            probing.search().handle_process(record.tgid);
         }
     }
 
@@ -257,6 +290,9 @@ impl Rounds<'_> {
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
             watcher.pipeline.handle_time(now);
+            if let Some(probing) = &mut watcher.probing {
+                probing.advance(&mut self.capture, self.ledger);
+            }
             while let Some(Advice { connection, socket, copying }) = watcher.pipeline.poll_advice() {
                 match copying {
                     Copying::Nothing => self.capture.leave_alone(socket, connection),

@@ -171,19 +171,28 @@ fn discard_by_splice(socket: &TcpStream, mut left: usize) -> Result<()> {
 /// As a server that writes each header line as a piece of its own.
 #[test]
 fn writev_of_64_pieces() -> Result<()> {
-    let stage = Stage::watch_self("/calls/64-pieces/")?;
+    writev_of(64, Stage::watch_self("/calls/64-pieces/")?)
+}
+
+/// As Netty, which hands over what has been written since, up to what the kernel takes.
+#[test]
+fn writev_of_1024_pieces() -> Result<()> {
+    writev_of(1024, Stage::watch_self("/calls/1024-pieces/")?)
+}
+
+fn writev_of(pieces: usize, stage: Stage) -> Result<()> {
     let path = stage.path("");
     let [client, server] = tcp_pair()?;
     let mut lines = vec![format!("GET {path} HTTP/1.1\r\n"), "Host: onlooker.test\r\n".to_owned()];
-    lines.extend((0..61).map(|number| format!("X-Line-{number}: {}\r\n", "v".repeat(number))));
+    lines.extend((0..pieces - 3).map(|number| format!("X-Line-{number}: {}\r\n", "v".repeat(number % 40))));
     lines.push(TRACEPARENT.to_owned());
-    assert_eq!(lines.len(), 64);
+    assert_eq!(lines.len(), pieces);
     let vector: Vec<libc::iovec> = lines
         .iter()
         .map(|line| libc::iovec { iov_base: line.as_ptr().cast_mut().cast(), iov_len: line.len() })
         .collect();
     // SAFETY: the pieces lie in `lines`, and are only read.
-    let sent = moved(unsafe { libc::writev(client.as_raw_fd(), vector.as_ptr(), 64) })?;
+    let sent = moved(unsafe { libc::writev(client.as_raw_fd(), vector.as_ptr(), pieces as i32) })?;
     let request = lines.concat();
     assert_eq!(sent, request.len());
     assert_eq!(receive_whole(Receive::Readv, &server, sent)?, request.as_bytes());

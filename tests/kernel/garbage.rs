@@ -69,7 +69,7 @@ fn pour(bytes: &[u8], mut from: &TcpStream, mut to: &TcpStream) -> Result<()> {
 #[test]
 fn what_is_not_http() -> Result<()> {
     let stage = Stage::watch_self("/garbage/")?;
-    let before = stage.onlooker.memory_bytes("VmRSS")?;
+    let before = stage.onlooker.memory_bytes("RssAnon")?;
     let mut paths = Vec::new();
     for (number, (what, bytes)) in specimens().into_iter().enumerate() {
         let [client, server] = tcp_pair()?;
@@ -86,7 +86,7 @@ fn what_is_not_http() -> Result<()> {
         |ledger| ledger.total("onlooker_spans_total") >= 2 * paths.len() as u64,
         onlooker_tests::PATIENCE,
     )?;
-    let after = stage.onlooker.memory_bytes("VmRSS")?;
+    let after = stage.onlooker.memory_bytes("RssAnon")?;
     assert!(after < before + GROWTH_BYTES, "memory grew from {before} to {after}");
     let seen = stage.finish_pairs(&paths)?;
     paths.iter().for_each(|path| seen.assert_pair(path, 200, 0, 5));
@@ -119,7 +119,7 @@ fn a_thousand_half_requests() -> Result<()> {
     onlooker_tests::raise_open_files()?;
     let stage = Stage::watch_self("/slow/")?;
     let listener = TcpListener::bind("127.0.0.1:0")?;
-    let before = stage.onlooker.memory_bytes("VmRSS")?;
+    let before = stage.onlooker.memory_bytes("RssAnon")?;
     let mut open = Vec::new();
     for number in 0..CONNECTIONS {
         let [client, server] = connect(&listener)?;
@@ -139,7 +139,7 @@ fn a_thousand_half_requests() -> Result<()> {
     let [client, server] = connect(&listener)?;
     exchange(&client, &server, &path)?;
     stage.onlooker.wait_ledger(|ledger| ledger.total("onlooker_spans_total") >= 2, onlooker_tests::PATIENCE)?;
-    let after = stage.onlooker.memory_bytes("VmRSS")?;
+    let after = stage.onlooker.memory_bytes("RssAnon")?;
     assert!(after < before + GROWTH_BYTES, "memory grew from {before} to {after}");
     // One of them asks after all.
     let late = stage.path(0);

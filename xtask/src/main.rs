@@ -36,6 +36,7 @@ cargo xtask TASK
   bench parse         time and allocations of the parsers
   bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
+  bench uprobe        what probes in TLS libraries cost where we put them, against the functions' entries
   bench cost          instructions a request, exactly, in a guest whose clock counts them (--help)
   vm [KERNEL…]        the kernel tests on other kernels and on every backend, in QEMU (--backend NAME, --test NAME;
                       --update writes docs/KERNELS.md)
@@ -71,6 +72,7 @@ fn run() -> Result<()> {
         ["vm", options @ ..] => vm::run(options),
         ["bench", "parse"] => bench::parse(),
         ["bench", "replay"] => bench::replay(),
+        ["bench", "uprobe"] => bench::uprobe(),
         ["bench", "load", options @ ..] => bench::load(options),
         ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),

@@ -48,6 +48,7 @@ pub fn run_all() -> Result<Tally> {
     };
     let suites = [
         Suite { name: "kernel", obstacle: kernel.clone(), programs: None },
+        Suite { name: "tls", obstacle: kernel.clone(), programs: None },
         Suite { name: "e2e", obstacle: kernel.clone().or(missing), programs: collector },
         Suite { name: "cluster", obstacle: kernel.or(absent), programs: kubernetes },
     ];

@@ -8,7 +8,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use crate::{calls, emit::emit, fields::field, processes};
+use crate::{calls, emit::emit, fields::field, processes, tls};
 
 /// Not zero where the daemon has to see a program before it can say whether it is watched: what it does until then is
 /// captured. Zero where only a listen on a port can select.
@@ -51,6 +51,7 @@ pub fn process_exit(context: RawTracePointContext) -> i32 {
     if unsafe { (&raw const KEEPS_CALLS).read_volatile() } != 0 {
         calls::forget(processes::current().tid);
     }
+    tls::thread_gone(processes::current());
     let _ = exited(context.arg::<u64>(0));
     0
 }

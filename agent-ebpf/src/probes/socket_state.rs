@@ -9,7 +9,7 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use crate::{connection, fields::field, probes::process, processes, socket, transfer};
+use crate::{connection, fields::field, probes::process, processes, socket, tls, transfer};
 
 /// States of include/net/tcp_states.h.
 const ESTABLISHED: i32 = 1;
@@ -37,7 +37,10 @@ pub fn socket_state_change(context: RawTracePointContext) -> i32 {
             let _ = listened(sk);
         }
         // An entry that is there now belongs to an earlier socket at this address.
-        ESTABLISHED => connection::forget(sk),
+        ESTABLISHED => {
+            tls::socket_gone(sk);
+            connection::forget(sk);
+        }
         FIN_WAIT1 | LAST_ACK => {
             let _ = sending_ended(sk);
         }
@@ -58,6 +61,7 @@ pub fn socket_state_change(context: RawTracePointContext) -> i32 {
 #[raw_tracepoint(tracepoint = "tcp_destroy_sock")]
 pub fn socket_destroyed(context: RawTracePointContext) -> i32 {
     let sk = context.arg::<u64>(0);
+    tls::socket_gone(sk);
     if let Some(followed) = connection::get(sk) {
         connection::finish(followed, CLOSED_FINISHED);
         connection::forget(sk);
@@ -85,6 +89,7 @@ fn sending_ended(sk: u64) -> Option<()> {
     // Where the peer has finished first, a shutdown of sending looks like a close. But what was not read can be read yet
     // only after a shutdown: a close throws it away, and sends a reset.
     if field!(u8, sk, sock_shutdown)? & SHUT_BOTH == SHUT_BOTH && !socket::has_unread(sk)? {
+        tls::socket_gone(sk);
         connection::finish(followed, CLOSED_FINISHED);
         return Some(());
     }

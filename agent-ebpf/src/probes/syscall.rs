@@ -6,17 +6,20 @@
 //! sent has left before the call returns, and a response must never seem older than its request.
 //! Not seen here: io_uring, and the payload of sendfile and splice.
 
-use agent_common::records::{CLOSED_FINISHED, CONNECTION_UNIX};
+use agent_common::records::{CLOSED_FINISHED, CONNECTION_UNIX, ProcessChange};
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::raw_tracepoint, programs::RawTracePointContext};
 
-use super::socket_functions::{self, NOT_THE_STREAM, THROWN_AWAY, is_broken};
+use super::{
+    process,
+    socket_functions::{self, NOT_THE_STREAM, THROWN_AWAY, is_broken},
+};
 use crate::{
     connection,
     entries::{self, now},
     processes,
     processes::Thread,
     registers::{Call, number},
-    socket,
+    socket, tls,
     transfer::{self, Payload, Transfer},
 };
 
@@ -95,6 +98,7 @@ pub fn exit(context: &RawTracePointContext, thread: Thread) -> Option<()> {
         | number::PWRITEV2
         | number::SENDFILE => true,
         number::SPLICE => return splice(&call, result),
+        number::MMAP => return mapped(&call, thread),
         number::SHUTDOWN if result == 0 => return shutdown(thread, descriptor as u32, second),
         _ => return None,
     };
@@ -231,6 +235,19 @@ fn splice(call: &Call, result: i64) -> Option<()> {
 #[inline(always)]
 fn shutdown(thread: Thread, descriptor: u32, how: u64) -> Option<()> {
     socket_functions::unix_shut(socket::find(descriptor)?.sk, thread, how)
+}
+
+/// `PROT_EXEC` and `MAP_ANONYMOUS` of include/uapi/asm-generic/mman-common.h.
+const EXECUTABLE: u64 = 4;
+const ANONYMOUS: u64 = 32;
+
+/// Code of a file was mapped: a library has come.
+#[inline(always)]
+fn mapped(call: &Call, thread: Thread) -> Option<()> {
+    if tls::is_read() && call.arguments[2] & EXECUTABLE != 0 && call.fourth()? & ANONYMOUS == 0 {
+        process::report(ProcessChange::Mapped, thread.tgid, 0, 0);
+    }
+    Some(())
 }
 
 #[inline(always)]

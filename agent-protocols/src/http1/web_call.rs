@@ -32,6 +32,6 @@ impl WebCall {
     }
 
     pub(super) fn told(&self) -> Box<Rpc> {
-        Box::new(Rpc { requests: None, responses: self.walk.messages(), status: self.walk.status() })
+        Box::new(Rpc { responses: self.walk.messages(), status: self.walk.status(), ..Rpc::default() })
     }
 }

@@ -2,7 +2,8 @@
 //! The header blocks of a lane: one frame each, or one that CONTINUATION goes on with.
 //!
 //! In: the frames that hold them, in as many pieces as it takes. Out: blocks decoded, or that one cannot be read.
-//! A frame that lies in one piece is read where it lies. A block that is lost takes the table with it.
+//! A frame that lies in one piece is read where it lies. A block that is lost takes the table with it. One that is like
+//! the one before, with the same table, says the same, and is not decoded.
 //! Does not: hold more than [`MAX_HEAD_BYTES`] of a block; the rest of a larger one is stepped over.
 
 use alloc::vec::Vec;
@@ -12,18 +13,33 @@ use super::{
     event::Event,
     field_list::FieldList,
     frame::{self, END_HEADERS, FrameHeader, Kind},
+    head::Head,
     hpack::Decoder,
     place::Place,
 };
 use crate::message::Problem;
 
+/// Bytes of a block that is remembered. Larger: memory, for each direction of a connection. Smaller: larger blocks that
+/// come again are decoded each time.
+const REMEMBERED_BYTES: usize = 1024;
+
 #[derive(Debug)]
 pub(super) struct Blocks<M> {
     decoder: Decoder,
+    /// The last one that left the table as it was.
+    known: Option<Known>,
     /// Of the frame that has begun.
     payload: Vec<u8>,
     /// The block that CONTINUATION goes on with.
     open: Option<Block<M>>,
+}
+
+#[derive(Debug)]
+struct Known {
+    bytes: Vec<u8>,
+    /// Changes of the table before it.
+    changes: u64,
+    head: Head,
 }
 
 #[derive(Debug)]
@@ -38,7 +54,7 @@ struct Block<M> {
 
 impl<M: Copy> Blocks<M> {
     pub(super) const fn new(joined_mid_stream: bool) -> Self {
-        Self { decoder: Decoder::new(joined_mid_stream), payload: Vec::new(), open: None }
+        Self { decoder: Decoder::new(joined_mid_stream), known: None, payload: Vec::new(), open: None }
     }
 
     /// The reader of these blocks has told the largest table that it allows.
@@ -69,6 +85,30 @@ impl<M: Copy> Blocks<M> {
             }
             _ => false,
         }
+    }
+
+    /// CONTINUATION is due.
+    pub(super) const fn is_inside(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Reads a frame of HEADERS, where it is all of its block. Else nothing has happened, and false.
+    pub(super) fn read_whole(
+        &mut self,
+        header: &FrameHeader,
+        payload: &[u8],
+        (begin, end): (Place<M>, Place<M>),
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) -> bool {
+        if !header.has(END_HEADERS) || payload.len() > MAX_HEAD_BYTES {
+            return false;
+        }
+        let Some((stream, bytes)) = frame::block_of(header, payload) else { return false };
+        let ends_stream = header.ends_stream();
+        let block = Block { stream, is_promise: false, ends_stream, begin, bytes: Vec::new(), lost: None };
+        self.read(&block, bytes, end, list, tell);
+        true
     }
 
     /// Adds to the frame's payload, unless its block is too large.
@@ -131,6 +171,11 @@ impl<M: Copy> Blocks<M> {
         }
     }
 
+    /// Gives up what makes it faster.
+    pub(super) fn rest(&mut self) {
+        self.known = None;
+    }
+
     fn read(
         &mut self,
         block: &Block<M>,
@@ -140,10 +185,25 @@ impl<M: Copy> Blocks<M> {
         tell: &mut impl FnMut(Event<'_, M>),
     ) {
         let Block { stream, is_promise, ends_stream, begin, .. } = *block;
-        match self.decoder.decode(bytes, list) {
-            Ok(()) => tell(Event::Block { stream, is_promise, ends_stream, list, begin, end }),
-            Err(_) => self.lose(block, Problem::MalformedHead, end, tell),
+        let changes = self.decoder.changes();
+        if let Some(Known { head, .. }) = self.known.as_ref().filter(|known| known.is(bytes, changes)) {
+            return tell(Event::Block { stream, is_promise, ends_stream, head, begin, end });
         }
+        if self.decoder.decode(bytes, list).is_err() {
+            return self.lose(block, Problem::MalformedHead, end, tell);
+        }
+        let head = Head::of(list);
+        tell(Event::Block { stream, is_promise, ends_stream, head: &head, begin, end });
+        if self.decoder.changes() == changes && bytes.len() <= REMEMBERED_BYTES && head.may_come_again() {
+            self.remember(bytes, changes, head);
+        }
+    }
+
+    fn remember(&mut self, block: &[u8], changes: u64, head: Head) {
+        let mut bytes = self.known.take().map_or_else(Vec::new, |known| known.bytes);
+        bytes.clear();
+        bytes.extend_from_slice(block);
+        self.known = Some(Known { bytes, changes, head });
     }
 
     fn lose(&mut self, block: &Block<M>, problem: Problem, end: Place<M>, tell: &mut impl FnMut(Event<'_, M>)) {
@@ -169,6 +229,13 @@ impl<M: Copy> Blocks<M> {
 
     pub(super) fn memory(&self) -> usize {
         let open = self.open.as_ref().map_or(0, |open| open.bytes.capacity());
-        self.payload.capacity() + open + self.decoder.memory()
+        let known = self.known.as_ref().map_or(0, |known| known.bytes.capacity());
+        self.payload.capacity() + open + known + self.decoder.memory()
+    }
+}
+
+impl Known {
+    fn is(&self, bytes: &[u8], changes: u64) -> bool {
+        self.changes == changes && self.bytes == bytes
     }
 }

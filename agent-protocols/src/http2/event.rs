@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What the frames of a lane say, to the streams that they are for.
 
-use super::{field_list::FieldList, place::Place};
+use super::{head::Head, place::Place};
 use crate::message::Problem;
 
 pub(super) enum Event<'a, M> {
@@ -10,7 +10,7 @@ pub(super) enum Event<'a, M> {
         stream: u32,
         is_promise: bool,
         ends_stream: bool,
-        list: &'a FieldList,
+        head: &'a Head,
         begin: Place<M>,
         end: Place<M>,
     },

@@ -7,10 +7,7 @@
 use alloc::vec::Vec;
 
 use super::{MAX_HEAD_BYTES, field::Field, hpack::Malformed};
-use crate::{
-    http::{Header, HttpRequest, HttpResponse, HttpVersion, Kept},
-    message::{Request, Response},
-};
+use crate::http::{Header, HttpRequest, HttpVersion, Kept};
 
 /// Fields that are kept of one block. Larger: a block that repeats one short reference over and over takes more memory.
 /// Smaller: nobody sends so many of the few fields that are kept.
@@ -96,6 +93,11 @@ impl FieldList {
         Ok(seen)
     }
 
+    /// Fields that were named before the connection was seen.
+    pub(super) const fn has_unknown(&self) -> bool {
+        self.has_unknown
+    }
+
     /// More of the fields than are kept.
     pub(super) const fn is_too_large(&self) -> bool {
         self.is_too_large
@@ -121,7 +123,7 @@ impl FieldList {
         str::from_utf8(self.get(wanted)?).ok()?.parse().ok()
     }
 
-    pub(super) fn request(&self) -> Request {
+    pub(super) fn request(&self) -> HttpRequest {
         let method = self.get(Field::Method).unwrap_or_default();
         // A CONNECT of the usual kind has no path: its target is the authority, as in HTTP/1.
         let target = self.get(Field::Path).or_else(|| self.get(Field::Authority).filter(|_| method == b"CONNECT"));
@@ -138,16 +140,7 @@ impl FieldList {
                 _ => {}
             }
         }
-        Request::Http(HttpRequest::keep(HttpVersion::Http2, kept, false))
-    }
-
-    /// No span tells anything of its fields; how a gRPC call ended is told apart, wherever it was said.
-    pub(super) fn response(&self, status: u16) -> Response {
-        let mut kept = Kept::default();
-        if self.has_unknown {
-            kept.note_unknown();
-        }
-        Response::Http(HttpResponse::keep(HttpVersion::Http2, status, kept, false))
+        HttpRequest::keep(HttpVersion::Http2, kept, false)
     }
 
     pub(super) fn memory(&self) -> usize {

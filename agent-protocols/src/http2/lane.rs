@@ -14,15 +14,9 @@ use super::{
     place::Place,
     recognition::PREFACE,
     search::{Found, Search},
+    told::Told,
 };
 use crate::{message::Problem, piece::End};
-
-/// What one peer has told the other of itself, as far as it says how to read the other.
-#[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Told {
-    pub(super) table_bytes: u32,
-    pub(super) payload_bytes: u32,
-}
 
 #[derive(Debug)]
 pub(super) struct Lane<M> {
@@ -127,6 +121,10 @@ impl<M: Copy> Lane<M> {
                     }
                     count
                 }
+                State::Header { count: 0, .. } => match self.read_whole(rest, here, list, tell) {
+                    Some(used) => used,
+                    None => self.read_header(rest, here, list, tell),
+                },
                 State::Header { .. } => self.read_header(rest, here, list, tell),
                 State::Frame(_) => self.read_frame(rest, here, list, tell),
                 State::Searching(search) => match search.push(rest, here) {
@@ -146,6 +144,38 @@ impl<M: Copy> Lane<M> {
                 },
             };
         }
+    }
+
+    /// Reads a frame of a usual kind that lies whole in the piece, and gives its length. Else nothing has happened.
+    fn read_whole(
+        &mut self,
+        rest: &[u8],
+        here: Place<M>,
+        list: &mut FieldList,
+        tell: &mut impl FnMut(Event<'_, M>),
+    ) -> Option<usize> {
+        let (header, behind) = rest.split_first_chunk()?;
+        let header = FrameHeader::parse(*header);
+        let payload = behind.get(..header.length as usize)?;
+        if self.blocks.is_inside() || !header.is_legal(self.most_payload_bytes) {
+            return None;
+        }
+        let bytes = HEADER_BYTES + payload.len();
+        let (stream, end) = (header.stream, here.after(bytes));
+        match header.kind {
+            Kind::Data if !header.has(PADDED) => {
+                if !payload.is_empty() {
+                    tell(Event::Data { stream, bytes: payload });
+                }
+                if header.ends_stream() {
+                    tell(Event::StreamEnded { stream, end });
+                }
+            }
+            Kind::Headers if self.blocks.read_whole(&header, payload, (here, end), list, tell) => {}
+            Kind::WindowUpdate | Kind::Ping => {}
+            _ => return None,
+        }
+        Some(bytes)
     }
 
     fn read_header(
@@ -228,7 +258,7 @@ impl<M: Copy> Lane<M> {
                     *count += 1;
                     if *count == *length && frame.header.kind == Kind::Settings {
                         *count = 0;
-                        hear_setting(&mut self.told, *word);
+                        self.told.get_or_insert_default().hear(*word);
                     }
                 }
             }
@@ -346,6 +376,10 @@ impl<M: Copy> Lane<M> {
         self.ended
     }
 
+    pub(super) fn rest(&mut self) {
+        self.blocks.rest();
+    }
+
     /// Bytes that were searched for a frame, in vain.
     pub(super) const fn searched(&self) -> u64 {
         self.searched
@@ -359,17 +393,3 @@ impl<M: Copy> Lane<M> {
         searching + self.blocks.memory()
     }
 }
-
-fn hear_setting(told: &mut Option<Told>, word: [u8; 8]) {
-    let [high, low, a, b, c, d, ..] = word;
-    let value = u32::from_be_bytes([a, b, c, d]);
-    let told = told.get_or_insert_default();
-    match u16::from_be_bytes([high, low]) {
-        SETTINGS_HEADER_TABLE_SIZE => told.table_bytes = told.table_bytes.max(value),
-        SETTINGS_MAX_FRAME_SIZE => told.payload_bytes = told.payload_bytes.max(value),
-        _ => {}
-    }
-}
-
-const SETTINGS_HEADER_TABLE_SIZE: u16 = 1;
-const SETTINGS_MAX_FRAME_SIZE: u16 = 5;

@@ -14,6 +14,7 @@ mod event;
 mod field;
 mod field_list;
 mod frame;
+mod head;
 mod hpack;
 mod lane;
 mod place;
@@ -21,6 +22,7 @@ mod recognition;
 mod search;
 mod stream;
 mod streams;
+mod told;
 
 #[cfg(test)]
 mod tests;
@@ -119,8 +121,12 @@ impl<M: Copy> Parser<M> {
         None
     }
 
-    /// All that it remembers is of use to understand what comes.
-    pub const fn rest(&mut self) {}
+    /// Nothing has come for a while: it forgets what it remembers to be faster.
+    pub fn rest(&mut self) {
+        let Lanes { requests, responses, .. } = &mut *self.lanes;
+        requests.rest();
+        responses.rest();
+    }
 
     /// Bytes that are held beyond what any connection may: blocks that are not whole, large tables, many open streams.
     #[must_use]

@@ -8,6 +8,7 @@
 use super::{
     field_list::Kind as BlockKind,
     frame::{DEFAULT_PAYLOAD_BYTES, END_HEADERS, FrameHeader, HEADER_BYTES, Kind},
+    hpack::Decoder,
     search,
 };
 use crate::{
@@ -50,12 +51,14 @@ pub fn recognise(direction: Direction, first_bytes: &[u8]) -> Recognition {
 pub fn recognise_inside(direction: Direction, piece: &[u8]) -> Recognition {
     let found = |requests| Recognition::Found { protocol: Protocol::Http2, requests };
     let Some(begin) = search::first_frame(piece) else { return Recognition::NotMine };
-    let mut rest = &piece[begin..];
+    let (mut rest, mut decoder) = (&piece[begin..], Decoder::new(true));
     while let Some(header) = FrameHeader::first_of(rest).filter(|header| header.is_likely(DEFAULT_PAYLOAD_BYTES)) {
         let end = HEADER_BYTES + header.length as usize;
         let Some(payload) = rest.get(HEADER_BYTES..end) else { break };
-        if header.kind == Kind::Headers && header.has(END_HEADERS) {
-            match search::block_kind(&header, payload) {
+        // What is promised says nothing of who asks here; but it is in the table.
+        if matches!(header.kind, Kind::Headers | Kind::PushPromise) && header.has(END_HEADERS) {
+            match search::block_kind(&header, payload, &mut decoder) {
+                Some(_) if header.kind == Kind::PushPromise => {}
                 Some(BlockKind::Request) => return found(direction),
                 Some(BlockKind::Response) => return found(direction.opposite()),
                 Some(BlockKind::Trailers | BlockKind::Unknown) => {}

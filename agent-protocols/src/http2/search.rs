@@ -202,7 +202,7 @@ fn judge(bytes: &[u8], begins_piece: bool, ends_piece: bool) -> Judgement {
 fn prove(header: &FrameHeader, payload: &[u8]) -> Proof {
     let is_strong = match header.kind {
         Kind::Headers | Kind::PushPromise => {
-            return match block_kind(header, payload) {
+            return match block_kind(header, payload, &mut Decoder::new(true)) {
                 None => Proof::Refuted,
                 Some(BlockKind::Request | BlockKind::Response) => Proof::WithNext,
                 Some(_) if header.kind == Kind::PushPromise => Proof::Refuted,
@@ -226,14 +226,15 @@ fn judge_beginning(bytes: &[u8]) -> Judgement {
     if fits { Judgement::Open } else { Judgement::Refuted }
 }
 
-/// What the block of this frame is, read as if the connection had been joined here. None: it is none, or not whole.
-pub(super) fn block_kind(header: &FrameHeader, payload: &[u8]) -> Option<BlockKind> {
+/// What the block of this frame is, read as if the connection had been joined where the decoder has begun. None: it is
+/// none, or not whole.
+pub(super) fn block_kind(header: &FrameHeader, payload: &[u8], decoder: &mut Decoder) -> Option<BlockKind> {
     let (_, block) = frame::block_of(header, payload)?;
     if !header.has(END_HEADERS) {
         return Some(BlockKind::Unknown);
     }
     let mut list = FieldList::default();
-    Decoder::new(true).decode(block, &mut list).ok()?;
+    decoder.decode(block, &mut list).ok()?;
     Some(list.kind())
 }
 

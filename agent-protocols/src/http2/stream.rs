@@ -6,7 +6,10 @@
 
 use alloc::boxed::Box;
 
-use super::place::Place;
+use super::{
+    head::{Body, Head},
+    place::Place,
+};
 use crate::{
     message::{BodyEnd, Rpc},
     rpc::MessageWalk,
@@ -51,9 +54,31 @@ pub(super) struct Half {
 
 #[derive(Debug, Default)]
 struct RpcWalk {
+    /// A head has said that this is a call. Else its bodies and its trailers must.
+    is_certain: bool,
     requests: MessageWalk,
     responses: MessageWalk,
     status: Option<u32>,
+    trailers: Trailers,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Trailers {
+    #[default]
+    Due,
+    Known,
+    /// With fields that were named before the connection was seen.
+    Unknown,
+}
+
+impl RpcWalk {
+    /// Whether nothing but a call of gRPC looks like this: messages framed as its are, in both bodies, and trailers.
+    /// Bias: calls that were cancelled, or refused before a message came back, are told as requests of HTTP.
+    fn is_call(&self) -> bool {
+        let has_messages = self.requests.messages().is_some_and(|messages| messages.count > 0);
+        let is_framed = has_messages && self.requests.is_exact() && self.responses.is_exact();
+        self.is_certain || self.status.is_some() || (is_framed && self.trailers != Trailers::Due)
+    }
 }
 
 impl Half {
@@ -75,14 +100,17 @@ impl Half {
 }
 
 impl<M: Copy> Stream<M> {
-    pub(super) fn new(id: u32, is_rpc: bool) -> Self {
+    /// `body`: of the request.
+    pub(super) fn new(id: u32, body: Body) -> Self {
+        let is_certain = body == Body::Rpc;
+        let may_be_rpc = is_certain || body == Body::MaybeRpc;
         Self {
             id,
             request: Half::default(),
             response: Half::default(),
             response_head: ResponseHead::Due,
             lost_at: None,
-            rpc: is_rpc.then(Box::default),
+            rpc: may_be_rpc.then(|| Box::new(RpcWalk { is_certain, ..RpcWalk::default() })),
         }
     }
 
@@ -134,16 +162,36 @@ impl<M: Copy> Stream<M> {
         self.request.may_have_ended || self.response.may_have_ended
     }
 
-    pub(super) fn note_status(&mut self, status: Option<u32>) {
-        if let Some(rpc) = &mut self.rpc {
-            rpc.status = rpc.status.or(status);
+    /// A head of the response, or its trailers.
+    pub(super) fn note_answer(&mut self, head: &Head, ends_stream: bool) {
+        let Some(rpc) = &mut self.rpc else { return };
+        let is_first = self.response_head == ResponseHead::Due;
+        match head.body {
+            Body::Other if is_first && !rpc.is_certain => return self.rpc = None,
+            Body::Rpc => rpc.is_certain = true,
+            Body::Other | Body::MaybeRpc | Body::Untold => {}
+        }
+        rpc.status = rpc.status.or(head.grpc_status);
+        if ends_stream && head.has_unknown {
+            rpc.trailers = Trailers::Unknown;
+        } else if ends_stream {
+            rpc.trailers = Trailers::Known;
+        }
+        // A head that ends its stream proves nothing of a body.
+        if is_first && !rpc.is_certain {
+            rpc.trailers = Trailers::Due;
         }
     }
 
     pub(super) fn rpc(&self) -> Option<Box<Rpc>> {
-        let RpcWalk { requests, responses, status } = self.rpc.as_deref()?;
-        let status = status.or_else(|| responses.status());
-        Some(Box::new(Rpc { requests: requests.messages(), responses: responses.messages(), status }))
+        let rpc = self.rpc.as_deref().filter(|rpc| rpc.is_call())?;
+        let status = rpc.status.or_else(|| rpc.responses.status());
+        Some(Box::new(Rpc {
+            requests: rpc.requests.messages(),
+            responses: rpc.responses.messages(),
+            status,
+            status_is_unknown: status.is_none() && rpc.trailers == Trailers::Unknown,
+        }))
     }
 
     fn walk(&mut self, side: Side) -> Option<&mut MessageWalk> {

@@ -11,16 +11,12 @@ use alloc::{collections::VecDeque, vec::Vec};
 use super::{
     MAX_OUTSTANDING,
     event::Event,
-    field::Field,
-    field_list::{FieldList, Kind},
+    field_list::Kind,
+    head::{Body, Head},
     place::Place,
     stream::{ResponseHead, Side, Stream},
 };
-use crate::{
-    http::Header,
-    message::{BodyEnd, Broken, ErrorCode, Message, Part, Problem},
-    rpc,
-};
+use crate::message::{BodyEnd, Broken, ErrorCode, Message, Part, Problem};
 
 /// Requests that begin after a loss before those are given up that may have ended in it. Larger: a request whose end was
 /// lost gets its span later, or too many of them keep new ones from being followed. Smaller: a slow one that goes on
@@ -62,7 +58,7 @@ impl<M> Default for Streams<M> {
 impl<M: Copy> Streams<M> {
     /// The request with this number has asked for HTTP/2; it has been told, and is answered on stream 1.
     pub(super) fn upgraded(request: u64, messages: VecDeque<Message<M>>, problems: VecDeque<Problem>) -> Self {
-        let mut stream = Stream::new(1, false);
+        let mut stream = Stream::new(1, Body::Untold);
         stream.request.has_ended = true;
         let open = Vec::from([stream]);
         Self { open, first_number: request, highest: [0, 1], messages, problems, ..Self::default() }
@@ -75,15 +71,15 @@ impl<M: Copy> Streams<M> {
 
     pub(super) fn handle(&mut self, side: Side, event: Event<'_, M>) {
         match event {
-            Event::Block { stream, is_promise, ends_stream, list, begin, end } => {
+            Event::Block { stream, is_promise, ends_stream, head, begin, end } => {
                 self.has_told = true;
-                if list.is_too_large() {
+                if head.is_too_large {
                     self.note(Problem::HeadTooLarge);
                 }
                 match (is_promise, side) {
-                    (true, _) => self.promise(stream, list, begin, end),
-                    (false, Side::Request) => self.request_block(stream, list, ends_stream, begin, end),
-                    (false, Side::Response) => self.response_block(stream, list, ends_stream, begin, end),
+                    (true, _) => self.promise(stream, head, begin, end),
+                    (false, Side::Request) => self.request_block(stream, head, ends_stream, begin, end),
+                    (false, Side::Response) => self.response_block(stream, head, ends_stream, begin, end),
                 }
             }
             Event::BlockLost { stream, ends_stream, end } => self.block_lost(stream, side, ends_stream, end),
@@ -127,7 +123,7 @@ impl<M: Copy> Streams<M> {
         self.open.capacity() * size_of::<Stream<M>>()
     }
 
-    fn request_block(&mut self, id: u32, list: &FieldList, ends_stream: bool, begin: Place<M>, end: Place<M>) {
+    fn request_block(&mut self, id: u32, head: &Head, ends_stream: bool, begin: Place<M>, end: Place<M>) {
         if self.find(id, Side::Request).is_some() {
             // Trailers, which end the stream (RFC 9113 section 8.1).
             match ends_stream {
@@ -136,7 +132,7 @@ impl<M: Copy> Streams<M> {
             }
             return;
         }
-        match list.kind() {
+        match head.kind {
             // Trailers of a stream that is over: ids go up (RFC 9113 section 5.1.1).
             _ if id <= self.highest_like(id) => return,
             Kind::Request => {}
@@ -146,19 +142,20 @@ impl<M: Copy> Streams<M> {
             // Of a stream that was never seen.
             Kind::Response | Kind::Trailers => return,
         }
-        if self.open_stream(id, list, begin) && ends_stream {
+        if self.open_stream(id, head, begin) && ends_stream {
             self.end_side(id, Side::Request, end);
         }
     }
 
     /// The server asks in the client's name: the request is whole.
-    fn promise(&mut self, id: u32, list: &FieldList, begin: Place<M>, end: Place<M>) {
-        if id > self.highest_like(id) && self.open_stream(id, list, begin) {
+    fn promise(&mut self, id: u32, head: &Head, begin: Place<M>, end: Place<M>) {
+        if id > self.highest_like(id) && self.open_stream(id, head, begin) {
             self.end_side(id, Side::Request, end);
         }
     }
 
-    fn open_stream(&mut self, id: u32, list: &FieldList, begin: Place<M>) -> bool {
+    fn open_stream(&mut self, id: u32, head: &Head, begin: Place<M>) -> bool {
+        let Some(request) = head.request() else { return false };
         let is_clients = !id.is_multiple_of(ID_STEP);
         self.highest[usize::from(is_clients)] = id;
         let is_full = self.open.len() >= MAX_OUTSTANDING;
@@ -169,21 +166,19 @@ impl<M: Copy> Streams<M> {
             self.note(Problem::TooManyOutstanding);
             return false;
         }
-        let content_type = list.get(Field::Kept(Header::ContentType));
-        let stream = Stream::new(id, content_type.is_some_and(rpc::is_walked));
+        let stream = Stream::new(id, head.body);
         let index = self.open.partition_point(|open| open.id < id);
         self.open.insert(index, stream);
-        self.tell(id, begin, Part::RequestHead(list.request()));
+        self.tell(id, begin, Part::RequestHead(request));
         true
     }
 
-    fn response_block(&mut self, id: u32, list: &FieldList, ends_stream: bool, begin: Place<M>, end: Place<M>) {
-        let status = list.number(Field::Status).and_then(|status| u16::try_from(status).ok());
-        let is_informational = status.is_some_and(|status| (100..200).contains(&status)) && !ends_stream;
+    fn response_block(&mut self, id: u32, head: &Head, ends_stream: bool, begin: Place<M>, end: Place<M>) {
+        let is_informational = head.status.is_some_and(|status| (100..200).contains(&status)) && !ends_stream;
         let highest = self.highest_like(id);
         let Some(stream) = self.find(id, Side::Response) else {
             // To one that was reset, or that began before anything was seen, there is no harm in an answer.
-            if highest > 0 && id > highest && list.kind() == Kind::Response && !is_informational {
+            if highest > 0 && id > highest && head.kind == Kind::Response && !is_informational {
                 self.note(Problem::ResponseWithoutRequest);
             }
             return;
@@ -191,15 +186,15 @@ impl<M: Copy> Streams<M> {
         if is_informational {
             return;
         }
-        stream.note_status(list.number(Field::Kept(Header::GrpcStatus)));
+        stream.note_answer(head, ends_stream);
         let is_head = stream.response_head == ResponseHead::Due;
-        if is_head && list.kind() == Kind::Trailers {
+        if is_head && head.kind == Kind::Trailers {
             stream.response_head = ResponseHead::Lost;
         } else if is_head {
             // Bias: of a status that is not known nobody can say that it is informational. It is taken for the final one,
             // and the one behind it is passed over.
             stream.response_head = ResponseHead::Told;
-            self.tell(id, begin, Part::ResponseHead(list.response(status.unwrap_or(0))));
+            self.tell(id, begin, Part::ResponseHead(head.response()));
         }
         if ends_stream {
             self.end_side(id, Side::Response, end);

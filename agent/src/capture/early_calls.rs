@@ -79,7 +79,7 @@ impl EarlyCalls {
 }
 
 /// Ids of the threads that are in a call on a socket now.
-fn waiting_threads() -> Vec<u32> {
+pub(super) fn waiting_threads() -> Vec<u32> {
     let mut waiting = Vec::new();
     for process in numbered(Path::new("/proc")) {
         for thread in numbered(&Path::new("/proc").join(process.to_string()).join("task")) {

@@ -4,12 +4,13 @@
 //! In: offsets, sizes and who is watched. Out: kernel events. Nothing is pinned: when the daemon is gone, however it went,
 //! the kernel detaches and frees everything.
 
-use std::{os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
+use std::{fs::File, os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
 
 use agent_common::{
-    limits::PROCESSES_PER_BLOCK,
+    limits::{EARLY_CALLS, PROCESSES_PER_BLOCK, TLS_CALL_SLOTS},
     losses::Loss,
     offsets::KernelOffsets,
+    plaintext::{SESSION_OVER, Session, SessionKey},
     records::{CONNECTION_OVER, Connection, Watch, reader},
 };
 use aya::{
@@ -22,7 +23,11 @@ use rustix::{
 };
 
 use super::{
-    Backend, CaptureError, KernelEvent, KernelTypes, early_calls::EarlyCalls, shared::SharedArray, wake_ups::WakeUps,
+    Backend, CaptureError, KernelEvent, KernelTypes, ProbeLinks, ProbePlace,
+    early_calls::{EarlyCalls, waiting_threads},
+    probes::{self, ProbeMode},
+    shared::SharedArray,
+    wake_ups::WakeUps,
 };
 use crate::config::{BackendChoice, PortRange};
 
@@ -38,6 +43,8 @@ pub struct CaptureOptions {
     pub judge_every_exec: bool,
     /// What a listen on a port makes of its process, at once.
     pub ports: Vec<(PortRange, Watch)>,
+    /// Libraries will be probed for what is said under TLS.
+    pub reads_tls: bool,
 }
 
 /// How long to wait for records.
@@ -90,8 +97,17 @@ pub struct Capture {
     wake_ups: WakeUps,
     address_mask: u64,
     early_calls: Option<EarlyCalls>,
+    sessions: Sessions,
+    early_threads: HashMap<MapData, u32, u32>,
+    probe_mode: ProbeMode,
     /// Holds the programs and their links; dropped last.
-    _programs: Ebpf,
+    programs: Ebpf,
+}
+
+/// The kernel's tables of TLS sessions.
+struct Sessions {
+    by_key: HashMap<MapData, [u8; size_of::<SessionKey>()], [u8; size_of::<Session>()]>,
+    by_socket: HashMap<MapData, u64, [u8; size_of::<SessionKey>()]>,
 }
 
 impl Capture {
@@ -150,7 +166,13 @@ impl Capture {
             reader: share(&programs, "READER", size_of::<u32>())?,
             address_mask,
             early_calls,
-            _programs: programs,
+            sessions: Sessions {
+                by_key: take(&mut programs, "SESSIONS", HashMap::try_from)?,
+                by_socket: take(&mut programs, "SESSION_BY_SOCKET", HashMap::try_from)?,
+            },
+            early_threads: take(&mut programs, "TLS_EARLY_THREADS", HashMap::try_from)?,
+            probe_mode: ProbeMode::default(),
+            programs,
         })
     }
 
@@ -188,18 +210,37 @@ impl Capture {
     /// are as its opening record had them.
     pub fn leave_alone(&mut self, socket: u64, connection: u64) {
         let key = socket ^ self.address_mask;
-        let Ok(bytes) = self.connections.get(&key, 0) else { return };
-        let mut entry: Connection = bytemuck::pod_read_unaligned(&bytes);
-        if entry.id != connection {
-            return;
-        }
+        let entry = self.connections.get(&key, 0).ok().map(|bytes| bytemuck::pod_read_unaligned::<Connection>(&bytes));
+        // What is not the socket's own connection is what TLS carries on it, if it is there still.
+        let Some(mut entry) = entry.filter(|entry| entry.id == connection) else {
+            return self.sessions.leave_alone(key, connection);
+        };
         entry.flags |= CONNECTION_OVER;
         let mut bytes = [0; size_of::<Connection>()];
         bytes.copy_from_slice(bytemuck::bytes_of(&entry));
         // An entry that vanished meanwhile stays away; one that a new socket took in these microseconds would be left
         // alone wrongly, which is preferred over taking a lock in the kernel for every record.
-        const ONLY_EXISTING: u64 = 2;
         let _ = self.connections.insert(&key, &bytes, ONLY_EXISTING);
+    }
+
+    /// Attaches probes to places in a file, for all processes or one: to all of the places, or to none.
+    ///
+    /// # Errors
+    /// Says what the kernel has refused.
+    pub fn attach_probes(
+        &mut self,
+        file: &File,
+        places: &[ProbePlace],
+        only: Option<u32>,
+    ) -> Result<ProbeLinks, CaptureError> {
+        let links = probes::attach(&mut self.programs, &mut self.probe_mode, file, places, only)?;
+        if only.is_none() {
+            // They may be inside a function that is probed now; only calls that wait can be, for longer than an instant.
+            for thread in waiting_threads().into_iter().take(EARLY_CALLS as usize) {
+                let _ = self.early_threads.insert(&thread, &0, 0);
+            }
+        }
+        Ok(links)
     }
 
     /// Tells the kernel that frames follow one another on a connection that was not known for it by its first bytes.
@@ -262,9 +303,30 @@ impl Capture {
     }
 }
 
+/// `BPF_EXIST` of include/uapi/linux/bpf.h.
+const ONLY_EXISTING: u64 = 2;
+
+impl Sessions {
+    /// The same for what TLS carries on a socket.
+    fn leave_alone(&mut self, socket: u64, connection: u64) {
+        let Ok(key) = self.by_socket.get(&socket, 0) else { return };
+        let Ok(bytes) = self.by_key.get(&key, 0) else { return };
+        let mut session: Session = bytemuck::pod_read_unaligned(&bytes);
+        if session.id == connection {
+            session.flags |= SESSION_OVER;
+            let mut bytes = [0; size_of::<Session>()];
+            bytes.copy_from_slice(bytemuck::bytes_of(&session));
+            let _ = self.by_key.insert(&key, &bytes, ONLY_EXISTING);
+        }
+    }
+}
+
 /// The part of the ring that may fill before a nap is ended. Larger: less room for the burst that goes on meanwhile.
 /// Smaller: more wake-ups.
 const WATERMARK_PARTS: u64 = 4;
+
+/// As many as the kernel programs take turns on, for each processor.
+const PLAINTEXT_SCRATCHES: u32 = 2;
 
 pub(super) fn load(
     backend: Backend,
@@ -279,10 +341,13 @@ pub(super) fn load(
         .override_global("ADDRESS_MASK", &address_mask, true)
         .override_global("WATERMARK_BYTES", &watermark, true)
         .override_global("KEEPS_CALLS", &u8::from(backend == Backend::Kprobe), true)
+        .override_global("READS_TLS", &u8::from(options.reads_tls), true)
         .override_global("JUDGE_EVERY_EXEC", &u8::from(options.judge_every_exec), true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("WATCH_BY_PROCESS", largest_process.div_ceil(PROCESSES_PER_BLOCK))
         .map_max_entries("SCRATCH", processors())
+        .map_max_entries("PLAINTEXT", if options.reads_tls { PLAINTEXT_SCRATCHES * processors() } else { 1 })
+        .map_max_entries("TLS_CALL_BY_THREAD", if options.reads_tls { TLS_CALL_SLOTS } else { 1 })
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o")))
         .map_err(|source| CaptureError::Load { source: Box::new(source) })
 }

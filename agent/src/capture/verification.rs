@@ -12,6 +12,7 @@ use super::{
     Backend, CaptureError, CaptureOptions, KernelTypes,
     backends::EARLY_CALLS,
     error::refused,
+    probes,
     programs::{largest_process, load, optional_fields},
 };
 use crate::config::BackendChoice;
@@ -61,8 +62,13 @@ fn verify_one(
     offsets: &KernelOffsets,
     judge_every_exec: bool,
 ) -> Result<Vec<Verified>, CaptureError> {
-    let options =
-        CaptureOptions { backend: BackendChoice::Auto, ring_bytes: RING_BYTES, judge_every_exec, ports: Vec::new() };
+    let options = CaptureOptions {
+        backend: BackendChoice::Auto,
+        ring_bytes: RING_BYTES,
+        judge_every_exec,
+        ports: Vec::new(),
+        reads_tls: true,
+    };
     let largest_process = largest_process().ok_or(CaptureError::LargestProcess)?;
     let mut programs = load(backend, &options, offsets, fastrand::u64(..), largest_process)?;
     let mut names: Vec<&str> = backend.load(&mut programs, kernel)?.iter().map(|target| target.program).collect();
@@ -70,6 +76,7 @@ fn verify_one(
         load_early_calls(&mut programs)?;
         names.push(EARLY_CALLS);
     }
+    names.extend(probes::load_all(&mut programs)?);
     names
         .into_iter()
         .map(|program| {

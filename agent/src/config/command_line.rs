@@ -54,7 +54,9 @@ pub(super) fn parser() -> Command {
         .subcommand(Command::new("run").about("Watch, build traces, send them (the same as no command)"))
         .subcommand(
             Command::new("doctor")
-                .about("Say what this kernel, these privileges and this machine allow")
+                .about(
+                    "Say what this kernel, these privileges and this machine allow; with --pid, how TLS is read there",
+                )
                 .arg(Arg::new("json").long("json").action(ArgAction::SetTrue).help("Print it as one JSON object")),
         )
         .subcommand(

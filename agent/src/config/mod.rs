@@ -47,6 +47,8 @@ pub struct Config {
     /// `OTEL_SDK_DISABLED`: everything runs, nothing is printed or sent.
     pub disabled: bool,
     pub backend: BackendChoice,
+    /// Whether libraries are probed for what is said under TLS.
+    pub reads_tls: bool,
     /// Absent: off.
     pub admin: Option<SocketAddr>,
     pub log: String,

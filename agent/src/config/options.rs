@@ -47,6 +47,7 @@ pub(super) enum Key {
     BatchSize,
     Disabled,
     Backend,
+    Tls,
     Admin,
     Log,
     ShutdownTimeout,

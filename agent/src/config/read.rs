@@ -17,7 +17,7 @@ use super::{
     report::CheckReport,
     resolve::resolve,
     settings::Settings,
-    yaml,
+    values, yaml,
 };
 
 /// What is to be done.
@@ -26,6 +26,8 @@ pub enum Command {
     Run(Box<Config>),
     Doctor {
         json: bool,
+        /// Processes of which it is told how their TLS is read.
+        pids: Vec<u32>,
     },
     Check(CheckReport),
     Record {
@@ -70,7 +72,11 @@ pub fn read(
     }
     // What is wrong with the configuration must not hide what is wrong with the machine.
     if let Asked::Doctor { json } = asked {
-        return Ok(Invocation { command: Command::Doctor { json }, warnings: Vec::new() });
+        let pids = settings.value(Key::Pid, values::pids).unwrap_or_default();
+        if !settings.problems.is_empty() {
+            return Err(ConfigError { problems: settings.problems });
+        }
+        return Ok(Invocation { command: Command::Doctor { json, pids }, warnings: Vec::new() });
     }
     environment::read(environment, &mut settings);
     read_file(&mut settings, files);

@@ -31,6 +31,7 @@ pub(super) fn resolve(settings: &mut Settings) -> Option<Config> {
     let batch = batch(settings);
     let disabled = settings.value(Key::Disabled, values::switch);
     let backend = settings.value(Key::Backend, values::backend);
+    let reads_tls = settings.value(Key::Tls, values::on_or_off);
     let admin = settings.value(Key::Admin, values::admin);
     let log = settings.value(Key::Log, values::log_filter);
     let shutdown_timeout: Option<Duration> = settings.value(Key::ShutdownTimeout, values::time);
@@ -50,6 +51,7 @@ pub(super) fn resolve(settings: &mut Settings) -> Option<Config> {
         batch: batch?,
         disabled: disabled?,
         backend: backend?,
+        reads_tls: reads_tls?,
         admin: admin?,
         log: log?,
         shutdown_timeout: shutdown_timeout?,

@@ -76,6 +76,7 @@ fn with_nothing_given_the_defaults_hold() {
             },
             disabled: false,
             backend: BackendChoice::Auto,
+            reads_tls: true,
             admin: Some(SocketAddr::from((Ipv4Addr::LOCALHOST, 9464))),
             log: "info".to_owned(),
             shutdown_timeout: Duration::from_secs(10),
@@ -498,8 +499,8 @@ fn check_tells_problems_and_ends_with_2() {
 #[test]
 fn commands() {
     let command = |arguments: &str| try_read(arguments, &[], "").unwrap().command;
-    assert_eq!(command("doctor --json"), Command::Doctor { json: true });
-    assert_eq!(command("doctor"), Command::Doctor { json: false });
+    assert_eq!(command("doctor --json"), Command::Doctor { json: true, pids: vec![] });
+    assert_eq!(command("doctor --pid 7,9"), Command::Doctor { json: false, pids: vec![7, 9] });
     assert!(matches!(command("record /tmp/x --pid 1"), Command::Record { file, config }
         if file == Path::new("/tmp/x") && config.selection.pids == [1]));
     assert!(matches!(command("--print none replay x"), Command::Replay { file, config }
@@ -538,7 +539,7 @@ fn names_in_the_table_are_unique_and_complete() {
         assert!(!row.help.is_empty() && !row.help.ends_with('.'), "{}", row.environment);
         assert!(row.kind != Kind::Switch || row.default == Some("false") || row.environment.contains("TRACES"));
     }
-    let flags_and_files = ["config", "exe", "pid", "print", "backend", "admin", "log"];
+    let flags_and_files = ["config", "exe", "pid", "print", "backend", "admin", "log", "tls"];
     names.sort_unstable();
     let twice: Vec<&str> = names.windows(2).filter(|pair| pair[0] == pair[1]).map(|pair| pair[0]).collect();
     assert!(twice.iter().all(|name| flags_and_files.contains(name)), "{twice:?}");

@@ -71,6 +71,10 @@ pub(super) fn kubernetes(text: &str) -> Result<KubernetesMode, Refusal> {
     named(text, &["auto", "on", "off"], &[KubernetesMode::Auto, KubernetesMode::On, KubernetesMode::Off])
 }
 
+pub(super) fn on_or_off(text: &str) -> Result<bool, Refusal> {
+    named(text, &["on", "off"], &[true, false])
+}
+
 pub(super) fn protocol(text: &str) -> Result<OtlpProtocol, Refusal> {
     named(text, &["grpc", "http/protobuf"], &[OtlpProtocol::Grpc, OtlpProtocol::HttpProtobuf])
 }

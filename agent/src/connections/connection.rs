@@ -13,12 +13,12 @@ use agent_protocols::{Broken, Direction, End, StreamPiece, Whole, WholeMessage};
 use super::{
     flow::{Flow, Place, distance},
     heard::{Copying, Outputs, Side, What},
-    held::Held,
+    held::{HELD_MULTIPLEXED_NANOSECONDS, HELD_NANOSECONDS, Held},
     reading::{Effect, Reading},
     turns::Turns,
 };
 use crate::{
-    exchanges::ConnectionFacts,
+    exchanges::{ConnectionFacts, Endpoint},
     moment::{KernelTime, Moment, Thread},
 };
 
@@ -49,6 +49,9 @@ impl Connection {
             self.received_before = received_before;
             self.sent_before = sent_before;
             self.facts = Some(Rc::new(facts));
+        } else if self.facts.as_ref().is_some_and(|known| known.remote == Endpoint::Unknown) {
+            // The socket that TLS is spoken on has become known: what comes from now on has its addresses.
+            self.facts = Some(Rc::new(facts));
         }
     }
 
@@ -71,7 +74,12 @@ impl Connection {
     }
 
     pub fn held_until(&self) -> Option<KernelTime> {
-        self.held.as_ref().and_then(|held| held.deadline())
+        self.held.as_ref().and_then(|held| held.deadline(self.patience()))
+    }
+
+    /// How long a record waits for one that must come before it.
+    fn patience(&self) -> u64 {
+        if self.reading.is_multiplexed() { HELD_MULTIPLEXED_NANOSECONDS } else { HELD_NANOSECONDS }
     }
 
     /// Takes a record that is a whole message where the conversation goes its ordinary way, and gives that. Of what is held
@@ -177,7 +185,8 @@ impl Connection {
 
     /// Lets go of records that have waited long enough.
     pub fn handle_time(&mut self, now: KernelTime, out: &mut Outputs) {
-        self.release(out, |_, waiting| waiting.time_ns.saturating_add(super::HELD_NANOSECONDS) <= now.0);
+        let patience = self.patience();
+        self.release(out, |_, waiting| waiting.time_ns.saturating_add(patience) <= now.0);
     }
 
     pub fn release_held(&mut self, out: &mut Outputs) {

@@ -19,6 +19,10 @@ use crate::moment::KernelTime;
 /// user later. Smaller: a thread that is preempted on its way out of the kernel costs its request.
 pub const HELD_NANOSECONDS: u64 = 50_000_000;
 
+/// As above, where frames of many exchanges follow one another: what is taken for lost there costs the place, the header
+/// table and whatever was under way. Where processors are short, a thread is kept waiting for longer than the above.
+pub const HELD_MULTIPLEXED_NANOSECONDS: u64 = 1_000_000_000;
+
 /// Records that wait on one connection. Larger: memory per connection. Smaller: a long response that overtook its request
 /// is let go before the request arrives.
 const RECORDS: usize = 64;
@@ -56,8 +60,8 @@ impl Held {
         self.records.len() >= RECORDS || self.bytes >= BYTES
     }
 
-    /// When the first record has waited long enough.
-    pub fn deadline(&self) -> Option<KernelTime> {
-        self.front().map(|record| KernelTime(record.time_ns.saturating_add(HELD_NANOSECONDS)))
+    /// When the first record has waited as long.
+    pub fn deadline(&self, nanoseconds: u64) -> Option<KernelTime> {
+        self.front().map(|record| KernelTime(record.time_ns.saturating_add(nanoseconds)))
     }
 }

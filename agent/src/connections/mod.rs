@@ -8,6 +8,7 @@
 mod connection;
 mod facts;
 mod flow;
+mod handshakes;
 mod heard;
 mod held;
 mod reading;
@@ -15,7 +16,10 @@ mod reading;
 mod tests;
 mod turns;
 
-use std::collections::{BTreeSet, VecDeque};
+use std::{
+    cmp::Reverse,
+    collections::{BTreeSet, BinaryHeap},
+};
 
 use agent_common::records::{
     CLOSED_FINISHED, ClosedRecord, DataRecord, OPENED_RECEIVED_BEFORE, OPENED_SENT_BEFORE, OpenedRecord, ProcessChange,
@@ -26,6 +30,7 @@ use rustc_hash::FxHashMap;
 
 use self::{
     connection::{Connection, moment_of},
+    handshakes::Handshakes,
     heard::Outputs,
 };
 use crate::{
@@ -70,6 +75,7 @@ pub struct Connections {
     limits: Limits,
     out: Outputs,
     accounts: Accounts,
+    handshakes: Handshakes,
     /// Process and unix connection, for those whose end only the process's end tells.
     unix_users: BTreeSet<(u32, u64)>,
     next_sweep: KernelTime,
@@ -83,6 +89,7 @@ impl Connections {
             limits,
             out: Outputs::new(ledger),
             accounts: Accounts::default(),
+            handshakes: Handshakes::default(),
             unix_users: BTreeSet::new(),
             next_sweep: KernelTime(0),
         }
@@ -110,10 +117,10 @@ impl Connections {
 
     /// The kernel's clock stands at `now`; every record up to then was handled.
     pub fn handle_time(&mut self, now: KernelTime, next: &mut impl Listener) {
-        while let Some(&(deadline, id)) = self.accounts.waiting.front()
+        while let Some(&Reverse((deadline, id))) = self.accounts.waiting.peek()
             && deadline <= now
         {
-            self.accounts.waiting.pop_front();
+            self.accounts.waiting.pop();
             self.with(id, |connection, out| connection.handle_time(now, out));
         }
         if now >= self.next_sweep {
@@ -150,7 +157,8 @@ impl Connections {
         self.make_room(record.connection);
         let connection = self.table.entry(record.connection).or_default();
         let before = |flag| record.flags & flag != 0;
-        connection.open(facts::facts(record), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
+        let handshake = if facts::is_tls(record) { self.handshakes.take(record.socket) } else { None };
+        connection.open(facts::facts(record, handshake), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
         connection.last_used = connection.last_used.max(KernelTime(record.time_ns));
         connection.is_unix = facts::is_unix(record);
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
@@ -160,6 +168,7 @@ impl Connections {
         self.make_room(record.connection);
         let connection = self.table.entry(record.connection).or_default();
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+        self.handshakes.handle_data(connection.socket(), record, payload);
         let action = |connection: &mut Connection| connection.handle_data(record, payload, &mut self.out);
         self.accounts.keep(record.connection, connection, action);
         if self.accounts.held_bytes > self.limits.held_bytes {
@@ -256,8 +265,8 @@ impl Connections {
 struct Accounts {
     held_bytes: usize,
     /// Connections with records that wait, by the time at which they have waited long enough. An entry may be stale; as
-    /// each is taken out after `HELD_NANOSECONDS`, there are no more than records of that time.
-    waiting: VecDeque<(KernelTime, u64)>,
+    /// each is taken out after `HELD_MULTIPLEXED_NANOSECONDS`, there are no more than records of that time.
+    waiting: BinaryHeap<Reverse<(KernelTime, u64)>>,
 }
 
 impl Accounts {
@@ -270,7 +279,7 @@ impl Accounts {
         if let Some(deadline) = connection.held_until()
             && held_until != Some(deadline)
         {
-            self.waiting.push_back((deadline, id));
+            self.waiting.push(Reverse((deadline, id)));
         }
     }
 }

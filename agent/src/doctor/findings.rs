@@ -6,7 +6,7 @@ use std::{fs, path::Path};
 use procfs::process::Process;
 
 use super::{
-    Finding, Report,
+    Finding, ProcessReport, Report,
     privileges::{CAPABILITIES, effective, holds, missing_for_capture},
 };
 use crate::{
@@ -22,9 +22,9 @@ const BACKENDS: &str = "backends";
 /// Bytes of the ring buffer of the programs that are loaded to see whether they can be.
 const TRIAL_RING_BYTES: u32 = 64 * 1024;
 
-/// Looks at everything. The programs are really loaded and attached, and detached again.
+/// Looks at everything, and at these processes. The programs are really loaded and attached, and detached again.
 #[must_use]
-pub fn examine() -> Report {
+pub fn examine(pids: &[u32]) -> Report {
     let mut findings = vec![types(), lockdown(), kprobes()];
     findings.extend(capabilities());
     findings.extend([process_ids(), tracefs(), unified_cgroups()]);
@@ -37,6 +37,7 @@ pub fn examine() -> Report {
         architecture: std::env::consts::ARCH,
         backend,
         findings,
+        processes: ProcessReport::of(pids),
     }
 }
 
@@ -150,8 +151,13 @@ fn backend(kind: Backend) -> Finding {
     if let Some(missing) = missing_for_capture() {
         return Finding::no(BACKENDS, kind.name(), format!("missing {missing}"), remedy);
     }
-    let options =
-        CaptureOptions { backend: choice, ring_bytes: TRIAL_RING_BYTES, judge_every_exec: false, ports: Vec::new() };
+    let options = CaptureOptions {
+        backend: choice,
+        ring_bytes: TRIAL_RING_BYTES,
+        judge_every_exec: false,
+        ports: Vec::new(),
+        reads_tls: true,
+    };
     match Capture::start(&options) {
         Ok(_) => Finding::yes(BACKENDS, kind.name(), sees),
         Err(CaptureError::Backend { source, .. }) => Finding::no(BACKENDS, kind.name(), source.in_a_line(), remedy),

@@ -6,6 +6,7 @@
 
 mod findings;
 mod privileges;
+mod processes;
 
 use std::fmt::Write as _;
 
@@ -13,6 +14,7 @@ use serde::Serialize;
 
 pub use findings::examine;
 pub use privileges::missing_for_capture;
+pub use processes::ProcessReport;
 
 /// The whole picture.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -23,6 +25,9 @@ pub struct Report {
     /// The backend that a run would use, if any.
     pub backend: Option<&'static str>,
     pub findings: Vec<Finding>,
+    /// Of the processes that were asked about: how their TLS is read.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub processes: Vec<ProcessReport>,
 }
 
 /// One thing that was looked at.
@@ -69,6 +74,9 @@ impl Report {
                 let _ = writeln!(text, "       {:width$}  -> {}", "", finding.remedy);
             }
         }
+        for process in &self.processes {
+            text.push_str(&process.text());
+        }
         text
     }
 }
@@ -84,6 +92,7 @@ mod tests {
             kernel: "6.1".to_owned(),
             architecture: "x86_64",
             backend: None,
+            processes: Vec::new(),
             findings: vec![Finding::yes("kernel", "a", "there"), Finding::no("kernel", "b", "absent", "get it")],
         };
         let text = report.text();

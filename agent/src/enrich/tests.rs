@@ -44,6 +44,7 @@ fn config() -> Config {
         },
         disabled: false,
         backend: BackendChoice::Auto,
+        reads_tls: false,
         admin: None,
         log: String::new(),
         shutdown_timeout: Duration::ZERO,

@@ -40,6 +40,8 @@ pub enum Endpoint {
     Internet(SocketAddr),
     /// The socket's address in the kernel: it has no name worth telling, but both ends know each other by it.
     Unix(u64),
+    /// What TLS carries, on a socket that is not known.
+    Unknown,
 }
 
 impl Endpoint {
@@ -47,7 +49,7 @@ impl Endpoint {
     pub const fn address(&self) -> Option<IpAddr> {
         match self {
             Self::Internet(address) => Some(address.ip()),
-            Self::Unix(_) => None,
+            Self::Unix(_) | Self::Unknown => None,
         }
     }
 }
@@ -61,8 +63,21 @@ pub struct ConnectionFacts {
     pub local: Endpoint,
     pub remote: Endpoint,
     pub network_namespace: u32,
+    /// It is what TLS carries.
+    pub is_tls: bool,
+    /// What the handshake before it said, where that was seen.
+    pub handshake: Option<Rc<Handshake>>,
     /// Bytes had passed before Onlooker saw it.
     pub joined_mid_stream: bool,
+}
+
+/// What a TLS handshake says in clear.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Handshake {
+    /// As people write it: `1.3`.
+    pub version: Option<&'static str>,
+    /// The name that the client asked for.
+    pub server_name: Option<Box<str>>,
 }
 
 /// What stage `pair` tells stage `trace`. `Began` comes before `Ended` of the same id; requests of which the end is never

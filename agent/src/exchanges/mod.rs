@@ -5,5 +5,5 @@ mod exchange;
 mod pairing;
 mod table;
 
-pub use exchange::{ConnectionFacts, Endpoint, Exchange, ExchangeEvent, ExchangeId, Outcome, Partial, Role};
+pub use exchange::{ConnectionFacts, Endpoint, Exchange, ExchangeEvent, ExchangeId, Handshake, Outcome, Partial, Role};
 pub use pairing::Exchanges;

@@ -47,7 +47,8 @@ impl Exchange {
     fn has_unknown_fields(&self) -> bool {
         let Request::Http(request) = &self.request;
         let response = self.response.as_ref().map(|Response::Http(response)| response);
-        request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields)
+        let in_head = request.has_unknown_fields || response.is_some_and(|response| response.has_unknown_fields);
+        in_head || self.rpc.as_ref().is_some_and(|rpc| rpc.status_is_unknown)
     }
 }
 
@@ -293,6 +294,8 @@ mod tests {
                 local: Endpoint::Unix(1),
                 remote: Endpoint::Unix(2),
                 network_namespace: 0,
+                is_tls: false,
+                handshake: None,
                 joined_mid_stream: false,
             });
             let on = Side { connection, protocol: Protocol::Http1, role: Role::Server };

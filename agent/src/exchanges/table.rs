@@ -2,7 +2,7 @@
 //! A table by connection and stream, for what mostly has one stream a connection and sometimes hundreds.
 //!
 //! In: entries whose streams grow on each connection. Out: an entry, or the oldest of a connection that has ended.
-//! Costs a look at one place where few are open, and one look-up by connection where many are.
+//! Costs a look at one place where few are open on a connection, and one look-up by connection where many are.
 
 use std::collections::hash_map::Entry;
 
@@ -14,7 +14,11 @@ pub type Key = (u64, u64);
 
 /// Places for entries that come first to theirs; a power of two. Larger: memory, 24 bytes each. Smaller: of a few hundred
 /// that are open at once, more are looked up.
-const PLACES: usize = if cfg!(test) { 2 } else { 2048 };
+const PLACES: usize = if cfg!(test) { 8 } else { 2048 };
+
+/// Places that the streams of one connection share; a power of two. Larger: the end of a connection looks at more of
+/// them. Smaller: where more streams are open at once, more are looked up.
+const PLACES_OF_CONNECTION: usize = if cfg!(test) { 4 } else { 16 };
 
 #[derive(Debug)]
 pub struct Table<T> {
@@ -37,7 +41,7 @@ impl<T> Table<T> {
     }
 
     pub fn get_mut(&mut self, (connection, stream): Key) -> Option<&mut T> {
-        match &mut self.places[place(connection)] {
+        match &mut self.places[place(connection, stream)] {
             Some((of, entry)) if *of == (connection, stream) => Some(entry),
             _ => find(&mut self.others, (connection, stream)),
         }
@@ -49,7 +53,7 @@ impl<T> Table<T> {
             return Some(std::mem::replace(before, entry));
         }
         self.entries += 1;
-        match &mut self.places[place(connection)] {
+        match &mut self.places[place(connection, stream)] {
             place @ None => *place = Some((key, entry)),
             Some(_) => {
                 let streams = self.others.entry(connection).or_default();
@@ -61,7 +65,7 @@ impl<T> Table<T> {
     }
 
     pub fn remove(&mut self, key @ (connection, stream): Key) -> Option<T> {
-        let place = &mut self.places[place(connection)];
+        let place = &mut self.places[place(connection, stream)];
         let removed = match place {
             Some((of, _)) if *of == key => place.take().map(|(_, entry)| entry),
             _ => self.remove_other(connection, |streams| streams.binary_search_by_key(&stream, |(of, _)| *of).ok()),
@@ -72,12 +76,11 @@ impl<T> Table<T> {
 
     /// Of a connection's entries, the one with the lowest stream.
     pub fn remove_oldest(&mut self, connection: u64) -> Option<T> {
-        let first = match &self.places[place(connection)] {
-            Some(((of, stream), _)) if *of == connection => Some(*stream),
-            _ => None,
-        };
+        let first = first_place(connection);
+        let places = self.places[first..first + PLACES_OF_CONNECTION].iter().flatten();
+        let placed = places.filter_map(|((of, stream), _)| (*of == connection).then_some(*stream)).min();
         let other = self.others.get(&connection).and_then(|streams| streams.first()).map(|(stream, _)| *stream);
-        let oldest = first.into_iter().chain(other).min()?;
+        let oldest = placed.into_iter().chain(other).min()?;
         self.remove((connection, oldest))
     }
 
@@ -104,10 +107,17 @@ fn find<T>(others: &mut FxHashMap<u64, SmallVec<[(u64, T); 1]>>, (connection, st
     Some(&mut streams[index].1)
 }
 
-/// Numbers of connections are given one after the other on each processor, so that they differ in few bits.
-const fn place(connection: u64) -> usize {
+/// The first of a connection's places.
+const fn first_place(connection: u64) -> usize {
+    // Numbers of connections are given one after the other on each processor, so that they differ in few bits.
     const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-    (connection.wrapping_mul(SPREAD) >> (u64::BITS - PLACES.ilog2())) as usize
+    let group = connection.wrapping_mul(SPREAD) >> (u64::BITS - (PLACES / PLACES_OF_CONNECTION).ilog2());
+    group as usize * PLACES_OF_CONNECTION
+}
+
+/// Streams that one side begins have numbers of one kind, odd or even.
+const fn place(connection: u64, stream: u64) -> usize {
+    first_place(connection) + (stream >> 1) as usize % PLACES_OF_CONNECTION
 }
 
 #[cfg(test)]

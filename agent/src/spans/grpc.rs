@@ -59,7 +59,12 @@ pub fn describe(
     response: Option<&HttpResponse>,
     standing: &mut StandingCache,
 ) -> Option<Description> {
-    if !is_call(request.header(Header::ContentType)?) {
+    let is_call = match request.header(Header::ContentType) {
+        Some(content_type) => is_call(content_type),
+        // The type was named before the connection was seen; what came of the call proves what it was.
+        None => exchange.rpc.is_some(),
+    };
+    if !is_call {
         return None;
     }
     let mut list = List(Vec::with_capacity(USUAL_ATTRIBUTES));
@@ -76,6 +81,7 @@ pub fn describe(
     if exchange.role == Role::Server {
         list.client_ports(standing.is_direct, exchange.connection.remote);
     }
+    list.handshake(exchange.connection.handshake.as_deref());
     if let Some(timeout) = request.header(Header::GrpcTimeout) {
         list.push("rpc.request.metadata.grpc-timeout", Value::Texts(vec![cut_text(timeout)]));
     }

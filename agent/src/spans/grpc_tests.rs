@@ -32,7 +32,7 @@ const fn call(role: Role, status: Option<u32>) -> Case {
         headers: &[GRPC],
         http_status: Some(200),
         outcome: Outcome::Answered,
-        rpc: Rpc { requests: one, responses: one, status },
+        rpc: Rpc { requests: one, responses: one, status, status_is_unknown: false },
         partial: None,
     }
 }
@@ -41,7 +41,16 @@ fn exchange(case: &Case, request: &HttpRequest, response: Option<&HttpResponse>)
     let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (server, client) = (at("10.0.0.2:8080"), at("10.0.0.1:40000"));
     let (local, remote) = if case.role == Role::Server { (server, client) } else { (client, server) };
-    let facts = ConnectionFacts { id: 1, socket: 1, local, remote, network_namespace: 1, joined_mid_stream: false };
+    let facts = ConnectionFacts {
+        id: 1,
+        socket: 1,
+        local,
+        remote,
+        network_namespace: 1,
+        is_tls: false,
+        handshake: None,
+        joined_mid_stream: false,
+    };
     Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http2,
@@ -171,5 +180,12 @@ fn what_is_a_call() {
     ] {
         assert_eq!(is_call(content_type), is_one);
     }
-    assert_eq!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }), None);
+    const OTHER: (Header, &[u8]) = (Header::ContentType, b"application/json");
+    assert_eq!(described(&Case { headers: &[OTHER], ..call(Role::Server, Some(0)) }), None);
+    // Where the type is not known, what came of it says what it was.
+    assert!(described(&Case { headers: &[], ..call(Role::Server, Some(0)) }).is_some());
+    let request = HttpRequest::new(HttpVersion::Http2, b"POST", b"/p.S/M", &[]);
+    let mut exchange = exchange(&call(Role::Server, None), &request, None);
+    exchange.rpc = None;
+    assert!(describe(&exchange, &request, None, &mut StandingCache::default()).is_none());
 }

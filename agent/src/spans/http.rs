@@ -21,7 +21,7 @@ use super::{
     standing::{Convention, Parties, Standing, StandingCache},
     target::{Authority, Target},
 };
-use crate::exchanges::{Endpoint, Exchange, Outcome, Role};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Handshake, Outcome, Role};
 
 /// Bytes of one text; the rest is cut. Larger: a request line of 64 KiB is carried through every queue. Smaller: long
 /// queries that were legal to the server are cut.
@@ -57,8 +57,9 @@ pub fn describe(
             list.path_and_query(&target);
             list.client_ports(standing.is_direct, remote);
         }
-        Role::Client => list.full_url(&target, request, authority(&target, request), remote),
+        Role::Client => list.full_url(&target, request, authority(&target, request), &exchange.connection),
     }
+    list.handshake(exchange.connection.handshake.as_deref());
     list.size("http.request.body.size", exchange.request_body_bytes);
     list.size("http.response.body.size", exchange.response_body_bytes);
     if request.ambiguous_length || response.is_some_and(|response| response.ambiguous_length) {
@@ -76,7 +77,7 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
         list.constant("http.request.method", method);
     }
     if parties.role == Role::Server {
-        list.scheme(target, request);
+        list.scheme(target, request, parties.is_tls);
     }
     let is_direct = list.parties(parties, request, authority(target, request));
     if let Some(agent) = request.header(Header::UserAgent) {
@@ -174,6 +175,18 @@ impl List {
         }
     }
 
+    /// What was agreed on before the first request.
+    pub(super) fn handshake(&mut self, handshake: Option<&Handshake>) {
+        let Some(Handshake { version, server_name }) = handshake else { return };
+        if let Some(version) = version {
+            self.constant("tls.protocol.name", "tls");
+            self.constant("tls.protocol.version", version);
+        }
+        if let Some(name) = server_name {
+            self.owned("tls.client.server_name", name.to_string());
+        }
+    }
+
     fn path_and_query(&mut self, target: &Target) {
         if let Some(path) = target.path {
             self.text("url.path", path);
@@ -184,27 +197,34 @@ impl List {
     }
 
     /// The conventions ask for the scheme of the original client's request where a header tells it.
-    fn scheme(&mut self, target: &Target, request: &HttpRequest) {
+    fn scheme(&mut self, target: &Target, request: &HttpRequest, is_tls: bool) {
         match request.header(Header::XForwardedProto) {
             Some(b"https") => self.constant("url.scheme", "https"),
-            None if is_https(target, request) => self.constant("url.scheme", "https"),
+            None if is_tls || is_https(target, request) => self.constant("url.scheme", "https"),
             _ => self.constant("url.scheme", "http"),
         }
     }
 
     /// The absolute URL; none for CONNECT, whose target is not a URL, and none where no host is known.
-    fn full_url(&mut self, target: &Target, request: &HttpRequest, authority: Option<Authority>, remote: Endpoint) {
-        let url = match (target.absolute, target.path, authority, remote) {
+    fn full_url(
+        &mut self,
+        target: &Target,
+        request: &HttpRequest,
+        authority: Option<Authority>,
+        connection: &ConnectionFacts,
+    ) {
+        let url = match (target.absolute, target.path, authority, connection.remote) {
             (Some(absolute), ..) => absolute.to_vec(),
             (None, Some(path), authority, remote) => {
                 let host = match (authority, remote) {
                     (Some(authority), _) => Cow::Borrowed(authority.whole),
                     (None, Endpoint::Internet(address)) => Cow::Owned(address.to_string().into_bytes()),
-                    (None, Endpoint::Unix(_)) => return,
+                    (None, Endpoint::Unix(_) | Endpoint::Unknown) => return,
                 };
                 let path = if path == b"*" { b"" } else { path };
                 let query = target.query.map_or([&b""[..], b""], |query| [b"?", query]);
-                let scheme = if is_https(target, request) { &b"https://"[..] } else { b"http://" };
+                let is_https = connection.is_tls || is_https(target, request);
+                let scheme = if is_https { &b"https://"[..] } else { b"http://" };
                 [scheme, host.as_ref(), path, query[0], query[1]].concat()
             }
             _ => return,
@@ -224,7 +244,7 @@ impl List {
         self.text(key, authority.host);
         let connected = match connection {
             Endpoint::Internet(address) => Some(address.port()),
-            Endpoint::Unix(_) => None,
+            Endpoint::Unix(_) | Endpoint::Unknown => None,
         };
         if let Some(port) = authority.port.or(connected) {
             self.push(port_key, Value::Integer(port.into()));
@@ -243,6 +263,7 @@ impl List {
         let is_direct = role == Role::Server && self.client(request, peer);
         match peer {
             Some(address) => self.owned("network.peer.address", address.to_string()),
+            None if server == Endpoint::Unknown => {}
             None => self.constant("network.transport", "unix"),
         }
         if role == Role::Client {

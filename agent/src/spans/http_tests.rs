@@ -54,8 +54,16 @@ fn exchange_of(case: &Case, request: &HttpRequest) -> Exchange {
         (false, Role::Server) => (at("10.0.0.2:8080"), at("10.0.0.1:40000")),
         (false, Role::Client) => (at("10.0.0.1:40000"), at("10.0.0.2:8080")),
     };
-    let facts =
-        ConnectionFacts { id: 1, socket: 1, local: near, remote: far, network_namespace: 1, joined_mid_stream: false };
+    let facts = ConnectionFacts {
+        id: 1,
+        socket: 1,
+        local: near,
+        remote: far,
+        network_namespace: 1,
+        is_tls: false,
+        handshake: None,
+        joined_mid_stream: false,
+    };
     Exchange {
         id: ExchangeId(1),
         protocol: Protocol::Http1,
@@ -343,6 +351,8 @@ fn both_lengths_are_flagged() {
         local: Endpoint::Unix(1),
         remote: Endpoint::Unix(2),
         network_namespace: 1,
+        is_tls: false,
+        handshake: None,
         joined_mid_stream: false,
     };
     let exchange = Exchange {

@@ -158,7 +158,7 @@ impl EndsKey {
         };
         let namespace = connection.network_namespace;
         Some(match client {
-            Endpoint::Unix(0) => return None,
+            Endpoint::Unix(0) | Endpoint::Unknown => return None,
             Endpoint::Unix(socket) => {
                 Self { family: Family::Unix, address: (0, socket), port: 0, position, namespace: 0 }
             }

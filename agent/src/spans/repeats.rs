@@ -9,7 +9,7 @@
 use std::rc::Rc;
 
 use agent_protocols::{
-    Request, Response,
+    Request, Response, Rpc,
     http::{Header, HttpRequest},
 };
 
@@ -43,19 +43,21 @@ struct Answer {
     is_ambiguous: bool,
     request_body_bytes: Option<u64>,
     response_body_bytes: Option<u64>,
+    rpc: Option<Rpc>,
 }
 
 impl Answer {
     fn of(exchange: &Exchange) -> Option<Self> {
         let Response::Http(response) = exchange.response.as_ref()?;
         let is_whole = exchange.outcome == Outcome::Answered && exchange.partial.is_none();
-        // How a call ended is told beside the status.
-        let is_call = exchange.rpc.is_some() || response.header(Header::GrpcStatus).is_some();
-        (is_whole && !is_call).then_some(Self {
+        // Over HTTP/1, how a call ended may stand in the head.
+        let has_rpc_status = response.header(Header::GrpcStatus).is_some();
+        (is_whole && !has_rpc_status).then_some(Self {
             status: response.status,
             is_ambiguous: response.ambiguous_length,
             request_body_bytes: exchange.request_body_bytes,
             response_body_bytes: exchange.response_body_bytes,
+            rpc: exchange.rpc.as_deref().copied(),
         })
     }
 }

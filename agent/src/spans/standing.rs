@@ -74,6 +74,7 @@ pub struct Parties<'a> {
     pub version: HttpVersion,
     /// A unix socket's number is told nowhere, and is 0 here.
     pub server: Endpoint,
+    pub is_tls: bool,
     pub peer: Option<IpAddr>,
     /// As the parsers' `standing_fields` of a request gives them.
     pub fields: &'a [u8],
@@ -92,7 +93,7 @@ pub enum Convention {
 impl<'a> Parties<'a> {
     #[must_use]
     pub fn of(exchange: &Exchange, request: &'a HttpRequest, convention: Convention) -> Self {
-        let ConnectionFacts { local, remote, .. } = *exchange.connection;
+        let ConnectionFacts { local, remote, is_tls, .. } = *exchange.connection;
         let server = match exchange.role {
             Role::Server => local,
             Role::Client => remote,
@@ -102,6 +103,7 @@ impl<'a> Parties<'a> {
             role: exchange.role,
             version: request.version,
             server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+            is_tls,
             peer: remote.address(),
             fields: request.standing_fields(),
         }
@@ -109,7 +111,7 @@ impl<'a> Parties<'a> {
 
     fn place(&self) -> usize {
         let mut hasher = FxHasher::default();
-        (self.convention, self.role, self.version, self.server, self.peer).hash(&mut hasher);
+        (self.convention, self.role, self.version, self.server, self.is_tls, self.peer).hash(&mut hasher);
         hasher.write(self.fields);
         hasher.finish() as usize % PLACES
     }
@@ -162,6 +164,7 @@ mod tests {
         role: Role::Server,
         version: HttpVersion::Http11,
         server: Endpoint::Unix(0),
+        is_tls: false,
         peer: None,
         fields: b"fields",
     };
@@ -182,6 +185,7 @@ mod tests {
             Parties { convention: Convention::Http { method: Some("PUT") }, ..PARTIES },
             Parties { convention: Convention::Grpc, ..PARTIES },
             Parties { server: Endpoint::Unix(1), ..PARTIES },
+            Parties { is_tls: true, ..PARTIES },
             Parties { peer: Some(IpAddr::from([127, 0, 0, 1])), ..PARTIES },
             Parties { fields: b"others", ..PARTIES },
         ] {

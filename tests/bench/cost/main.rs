@@ -15,6 +15,7 @@ mod bpf;
 mod client;
 mod floor;
 mod hooks;
+mod http2;
 mod measure;
 mod perf;
 mod processes;

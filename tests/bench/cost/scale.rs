@@ -14,7 +14,7 @@ use crate::{
     measure::{Around, DRAIN},
     processes::Peer,
     states::{SETTLE, WATCHED_PORT, start_onlooker},
-    talk::Talk,
+    talk::{Speech, Talk},
 };
 
 /// Between some hundred and two thousand a connection's turn comes after about 40 ms, with Onlooker a little later: TCP
@@ -28,7 +28,7 @@ const REQUESTS: u64 = 10_000;
 /// Long enough that wake-ups of every period are in it.
 const QUIET: Duration = Duration::from_secs(60);
 
-const TALK: Talk = Talk { is_http: true, response_bytes: 70 };
+const TALK: Talk = Talk { speech: Speech::Http1, response_bytes: 70 };
 
 pub fn run(parameters: &Parameters) -> Result<()> {
     thread::sleep(SETTLE);

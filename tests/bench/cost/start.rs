@@ -15,7 +15,13 @@ use std::{
 
 use anyhow::{Context as _, Result};
 
-use crate::{Parameters, client::Reach, processes::Peer, states::WATCHED_PORT, talk::Talk};
+use crate::{
+    Parameters,
+    client::Reach,
+    processes::Peer,
+    states::WATCHED_PORT,
+    talk::{Speech, Talk},
+};
 
 /// Longer than any start that is a success.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,7 +29,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 /// Between two requests: none are so near that the client takes the processor from what is measured.
 const PAUSE: Duration = Duration::from_millis(5);
 
-const TALK: Talk = Talk { is_http: true, response_bytes: 70 };
+const TALK: Talk = Talk { speech: Speech::Http1, response_bytes: 70 };
 
 pub fn run(parameters: &Parameters) -> Result<()> {
     let server = [format!("port={WATCHED_PORT}"), "connections=0".to_owned()];

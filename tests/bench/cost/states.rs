@@ -15,11 +15,12 @@ use crate::{
     client::Reach,
     floor,
     hooks::{self, Hook},
+    http2,
     measure::{Around, DRAIN},
     processes::{Onlooker, Peer},
     profile::{self, Profiler},
     sink,
-    talk::Talk,
+    talk::{Speech, Talk},
 };
 
 /// Until a kernel that has booted does nothing more by itself.
@@ -34,17 +35,20 @@ const UNWATCHED_PORT: u16 = 7080;
 pub struct State {
     name: &'static str,
     port: u16,
-    is_http: bool,
+    speech: Speech,
     client_listens: u16,
 }
 
-const NOTHING: State = State { name: "nothing", port: WATCHED_PORT, is_http: true, client_listens: 0 };
+const NOTHING: State = State { name: "nothing", port: WATCHED_PORT, speech: Speech::Http1, client_listens: 0 };
 const FLOOR: State = State { name: "floor", ..NOTHING };
-const WITH_ONLOOKER: [State; 4] = [
+const HTTP2_NOTHING: State = State { name: "http2_nothing", speech: Speech::Http2, ..NOTHING };
+const WITH_ONLOOKER: [State; 6] = [
     State { name: "unwatched", port: UNWATCHED_PORT, ..NOTHING },
-    State { name: "uninteresting", is_http: false, ..NOTHING },
+    State { name: "uninteresting", speech: Speech::NoProtocol, ..NOTHING },
     State { name: "server", ..NOTHING },
     State { name: "both", client_listens: WATCHED_CLIENT, ..NOTHING },
+    State { name: "http2_server", ..HTTP2_NOTHING },
+    State { name: "http2_both", client_listens: WATCHED_CLIENT, ..HTTP2_NOTHING },
 ];
 
 struct Bench {
@@ -57,16 +61,20 @@ struct Bench {
 
 pub fn run(parameters: &Parameters) -> Result<()> {
     let wanted = parameters.text("states")?;
-    let is_wanted = |state: &State| wanted == "all" || wanted.split(',').any(|name| name == state.name);
+    let response_bytes = parameters.number("response")?;
+    let is_wanted = |state: &State| {
+        let is_possible = state.speech != Speech::Http2 || response_bytes <= http2::MOST_BYTES;
+        is_possible && (wanted == "all" || wanted.split(',').any(|name| name == state.name))
+    };
     thread::sleep(SETTLE);
     let bench = Bench {
-        response_bytes: parameters.number("response")?,
+        response_bytes,
         requests: parameters.number("requests")?,
         profiles: parameters.number("profile")?,
         sink: Peer::start("sink", [])?,
     };
-    if is_wanted(&NOTHING) {
-        bench.measure(NOTHING, None)?;
+    for state in [NOTHING, HTTP2_NOTHING].iter().filter(|state| is_wanted(state)) {
+        bench.measure(*state, None)?;
     }
     let hooks = bench.with_onlooker(parameters.text("backend")?, is_wanted)?;
     if is_wanted(&FLOOR) {
@@ -111,7 +119,7 @@ impl Bench {
     }
 
     fn measure(&self, state: State, onlooker: Option<u32>) -> Result<()> {
-        let talk = Talk { is_http: state.is_http, response_bytes: self.response_bytes };
+        let talk = Talk { speech: state.speech, response_bytes: self.response_bytes };
         let server = [format!("port={}", state.port), "connections=0".to_owned()];
         let server = Peer::start("server", talk.parameters().iter().chain(&server))?;
         let reach = Reach { first_port: state.port, servers: 1, connections: 1, listens: state.client_listens };

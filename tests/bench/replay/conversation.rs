@@ -4,7 +4,7 @@
 //! In: how many exchanges, what they say, and how many of the two ends are watched. Out: the records that the kernel programs
 //! would have written.
 
-use std::path::Path;
+use std::{ops::Range, path::Path};
 
 use agent_common::records::{CLOSED_FINISHED, ClosedRecord, DATA_SENT, DataRecord, OpenedRecord, RecordKind};
 use anyhow::Result;
@@ -21,30 +21,67 @@ pub enum Talk {
     Same,
     /// No two heads are the same: each request has a path and a trace of its own, each response a tag.
     Differing,
+    /// HTTP/2, ten requests at once: in one record, and their responses in another.
+    TenStreams,
 }
 
 impl Talk {
-    fn request(self, number: u64) -> Vec<u8> {
-        const FIELDS: &str = "Host: 127.0.0.1:8080\r\nUser-Agent: bench/1\r\nAccept: */*\r\n";
+    const fn exchanges_at_once(self) -> u64 {
         match self {
-            Self::Same => format!("GET /orders/7 HTTP/1.1\r\n{FIELDS}\r\n"),
-            Self::Differing => format!(
-                "GET /orders/{number:08} HTTP/1.1\r\n{FIELDS}traceparent: 00-{:032x}-{:016x}-01\r\n\r\n",
-                number + 1,
-                number + 1
-            ),
+            Self::Same | Self::Differing => 1,
+            Self::TenStreams => 10,
         }
-        .into_bytes()
     }
 
-    fn response(self, number: u64) -> Vec<u8> {
-        const HEAD: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n";
+    /// The requests from this one on that are under way at once, and the responses to them.
+    fn round(self, first: u64) -> [Vec<u8>; 2] {
+        const FIELDS: &str = "Host: 127.0.0.1:8080\r\nUser-Agent: bench/1\r\nAccept: */*\r\n";
+        const ANSWER: &str = "HTTP/1.1 200 OK\r\nContent-Length: 5\r\nContent-Type: text/plain\r\n";
         match self {
-            Self::Same => format!("{HEAD}\r\nhello"),
-            Self::Differing => format!("{HEAD}ETag: {number:08}\r\n\r\nhello"),
+            Self::Same => [format!("GET /orders/7 HTTP/1.1\r\n{FIELDS}\r\n"), format!("{ANSWER}\r\nhello")],
+            Self::Differing => {
+                let trace = format!("traceparent: 00-{:032x}-{:016x}-01", first + 1, first + 1);
+                let request = format!("GET /orders/{first:08} HTTP/1.1\r\n{FIELDS}{trace}\r\n\r\n");
+                [request, format!("{ANSWER}ETag: {first:08}\r\n\r\nhello")]
+            }
+            Self::TenStreams => return http2_round(first..first + self.exchanges_at_once()),
         }
-        .into_bytes()
+        .map(String::into_bytes)
     }
+}
+
+/// As clients and servers write them: what stays the same is put into the table once; path and length are written out.
+fn http2_round(numbers: Range<u64>) -> [Vec<u8>; 2] {
+    const HEADERS: u8 = 1;
+    const END_STREAM: u8 = 1;
+    const END_HEADERS: u8 = 4;
+    let (mut requests, mut responses) = (Vec::new(), Vec::new());
+    if numbers.start == 0 {
+        const SETTINGS: [u8; 9] = [0, 0, 0, 4, 0, 0, 0, 0, 0];
+        requests.extend_from_slice(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n");
+        requests.extend_from_slice(&SETTINGS);
+        responses.extend_from_slice(&SETTINGS);
+    }
+    for number in numbers {
+        let stream = 2 * number as u32 + 1;
+        // GET, http, the path; then the authority and the user agent, into the table or out of it.
+        let mut block = b"\x82\x86\x04\x09/orders/7".to_vec();
+        block.extend_from_slice(if number == 0 { b"\x41\x0e127.0.0.1:8080\x7a\x07bench/1" } else { b"\xbf\xbe" });
+        frame(&mut requests, HEADERS, END_STREAM | END_HEADERS, stream, &block);
+        // 200, the length, the type.
+        let mut block = b"\x88\x0f\x0d\x015".to_vec();
+        block.extend_from_slice(if number == 0 { b"\x5f\x0atext/plain" } else { b"\xbe" });
+        frame(&mut responses, HEADERS, END_HEADERS, stream, &block);
+        frame(&mut responses, 0, END_STREAM, stream, b"hello");
+    }
+    [requests, responses]
+}
+
+fn frame(to: &mut Vec<u8>, kind: u8, flags: u8, stream: u32, payload: &[u8]) {
+    to.extend_from_slice(&(payload.len() as u32).to_be_bytes()[1..]);
+    to.extend_from_slice(&[kind, flags]);
+    to.extend_from_slice(&stream.to_be_bytes());
+    to.extend_from_slice(payload);
 }
 
 /// From one request to the next: what a small request takes on loopback.
@@ -71,23 +108,22 @@ pub fn write(path: &Path, talk: Talk, exchanges: u64, ends: u32) -> Result<()> {
     for end in &ends {
         file.write(Frame::Record(bytes_of(&end.opened())))?;
     }
-    let mut at = BEGIN;
-    for number in 0..exchanges {
+    let (mut at, mut requests, mut responses, mut turns) = (BEGIN, 0_u32, 0_u32, 0);
+    for first in (0..exchanges).step_by(talk.exchanges_at_once() as usize) {
         at += EXCHANGE_NS;
-        let (request_bytes, response_bytes) = (talk.request(number), talk.response(number));
-        // All of a talk are of one length.
-        let before = |bytes: &[u8]| number as u32 * bytes.len() as u32;
-        let (requests, responses) = (before(&request_bytes), before(&response_bytes));
-        let turn = 2 * number as u32 + 1;
-        let request = DataRecord { position: requests, other_position: responses, turn, ..DataRecord::zeroed() };
-        let answered = requests + request_bytes.len() as u32;
+        let [asked, answered] = talk.round(first);
+        let request =
+            DataRecord { position: requests, other_position: responses, turn: turns + 1, ..DataRecord::zeroed() };
+        requests += asked.len() as u32;
         let response =
-            DataRecord { position: responses, other_position: answered, turn: turn + 1, ..DataRecord::zeroed() };
+            DataRecord { position: responses, other_position: requests, turn: turns + 2, ..DataRecord::zeroed() };
+        responses += answered.len() as u32;
+        turns += 2;
         for end in &ends {
-            file.write(Frame::Record(&end.data(request, &request_bytes, at, end.is_client)))?;
+            file.write(Frame::Record(&end.data(request, &asked, at, end.is_client)))?;
         }
         for end in ends.iter().rev() {
-            file.write(Frame::Record(&end.data(response, &response_bytes, at + EXCHANGE_NS / 2, !end.is_client)))?;
+            file.write(Frame::Record(&end.data(response, &answered, at + EXCHANGE_NS / 2, !end.is_client)))?;
         }
     }
     for End { connection, .. } in &ends {
@@ -96,7 +132,7 @@ pub fn write(path: &Path, talk: Talk, exchanges: u64, ends: u32) -> Result<()> {
             reason: CLOSED_FINISHED,
             connection: *connection,
             time_ns: at + EXCHANGE_NS,
-            turns: 2 * exchanges as u32,
+            turns,
             padding: 0,
         };
         file.write(Frame::Record(bytes_of(&closed)))?;

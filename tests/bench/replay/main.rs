@@ -30,14 +30,19 @@ const FUNCTIONS: usize = 40;
 
 fn main() -> Result<()> {
     let folder = tempfile::tempdir()?;
-    println!("{:<44}{:>14}", "instructions an exchange", "");
-    for (talk, says) in [(Talk::Same, "the same"), (Talk::Differing, "all different")] {
+    println!("{:<48}{:>14}", "instructions an exchange", "");
+    let talks = [
+        (Talk::Same, "the same"),
+        (Talk::Differing, "all different"),
+        (Talk::TenStreams, "HTTP/2, ten streams at once"),
+    ];
+    for (talk, says) in talks {
         for (ends, watched) in [(1, "one end"), (2, "both ends")] {
             for (exporter, with) in [(false, "no exporter"), (true, "OTLP")] {
                 let few = run(folder.path(), talk, FEW, ends, exporter)?;
                 let many = run(folder.path(), talk, MANY, ends, exporter)?;
                 let total = (many.values().sum::<u64>() - few.values().sum::<u64>()) as f64 / (MANY - FEW) as f64;
-                println!("{:<44}{total:>14.0}", format!("{says}, {watched}, {with}"));
+                println!("{:<48}{total:>14.0}", format!("{says}, {watched}, {with}"));
                 if ends == 1 && exporter {
                     by_function(&few, &many);
                 }

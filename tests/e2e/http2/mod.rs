@@ -7,10 +7,12 @@
 mod conformance;
 mod counts;
 mod download;
+mod floods;
 mod packages;
 mod peer;
 mod shops;
 mod web;
+mod web_calls;
 
 use std::collections::BTreeMap;
 

@@ -50,6 +50,10 @@ const METHODS: [Method; 8] = [
 /// Bytes of a request and of a reply.
 const MESSAGE_BYTES: [i64; 2] = [3, 5];
 
+/// Client and server spans of calls that say by their bodies and trailers that they are, whatever their heads say: all
+/// that were answered with messages. Those that were refused, cancelled or late may be told as requests of HTTP.
+const CERTAIN_CALLS: usize = 2 * 26;
+
 /// Client and server spans of all calls.
 fn spans_of_a_round() -> usize {
     2 * METHODS.iter().map(|method| method.calls).sum::<usize>()
@@ -125,9 +129,13 @@ fn check(what: &str, command: impl Fn() -> Command) -> Result<()> {
         } else {
             assert!(!span.attributes.contains_key("rpc.method"), "{}", outline(&finished.spans));
         }
+        let is_call = span.text("rpc.system.name") == Some("grpc");
+        assert!(is_call || !span.attributes.contains_key("onlooker.rpc.request.messages"), "{span:?}");
     }
+    let calls = known("rpc.system.name");
+    assert!(calls >= CERTAIN_CALLS, "{calls} calls: {}", outline(&finished.spans));
     println!(
-        "{what}, joined in the midst: of {} spans {} have their method, {} their status",
+        "{what}, joined in the midst: of {} spans {calls} are told as calls, {} have their method, {} their status",
         finished.spans.len(),
         known("rpc.method"),
         known("rpc.response.status_code"),

@@ -31,6 +31,13 @@ pub fn replay() -> Result<()> {
     )
 }
 
+/// The measuring itself is `tests/bench/uprobe/`. Programs that the machine lacks are left out.
+pub fn uprobe() -> Result<()> {
+    ensure!(is_root(), "bench uprobe needs root, to attach probes");
+    say("bench: uprobe");
+    run_step(&mut cargo(["bench", "--quiet", "--package", "onlooker-tests", "--bench", "uprobe"]))
+}
+
 /// The measuring itself is `tests/bench/load.rs`: it shares the load generator with the tests.
 pub fn load(options: &[&str]) -> Result<()> {
     ensure!(is_root(), "bench load needs root, to load the kernel programs");

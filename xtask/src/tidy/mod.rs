@@ -10,6 +10,7 @@ use crate::steps::say;
 
 mod architecture;
 mod licences;
+mod runtimes;
 mod source;
 mod text;
 
@@ -54,6 +55,7 @@ pub fn run() -> Result<()> {
     let mut problems: Vec<Problem> =
         sources.iter().flat_map(|source| RULES.iter().flat_map(|rule| rule(source))).collect();
     problems.extend(architecture::losses_go_through_one_function(&sources));
+    problems.extend(runtimes::are_described_whole(&sources));
     problems.extend(licences::check(&sources)?);
     for source in &sources {
         let lines = source.text.lines().count();

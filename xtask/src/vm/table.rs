@@ -46,6 +46,18 @@ impl Table {
         Ok(table)
     }
 
+    /// With the rows of what was run now in place of those that it had.
+    #[must_use]
+    pub fn renewed(mut self, ran: &Self) -> Self {
+        self.0.retain(|key, _| !ran.has_run(key));
+        self.0.extend(ran.0.clone());
+        self
+    }
+
+    fn has_run(&self, key: &[String; 4]) -> bool {
+        self.0.keys().any(|has| has[..2] == key[..2])
+    }
+
     /// Writes it where the committed one is.
     pub fn write(&self) -> Result<()> {
         let rows = self
@@ -59,13 +71,12 @@ impl Table {
 
     /// A line for each program that is not as it was; of kernels and backends that were run only.
     pub fn differences(&self, committed: &Self) -> Vec<String> {
-        let ran = |key: &[String; 4]| self.0.keys().any(|has| has[..2] == key[..2]);
         let changed = self.0.iter().filter_map(|(key, new)| match committed.0.get(key) {
             Some(old) if old == new => None,
             Some(old) => Some(format!("{}: {} walked, {} before", key.join(", "), new[0], old[0])),
             None => Some(format!("{}: {} walked, new", key.join(", "), new[0])),
         });
-        let gone = committed.0.keys().filter(|key| ran(key) && !self.0.contains_key(*key));
+        let gone = committed.0.keys().filter(|key| self.has_run(key) && !self.0.contains_key(*key));
         changed.chain(gone.map(|key| format!("{}: no longer there", key.join(", ")))).collect()
     }
 }
@@ -97,5 +108,7 @@ mod tests {
         ];
         assert_eq!(new.differences(&old), expected);
         assert!(new.differences(&new).is_empty());
+        assert!(new.differences(&old.clone().renewed(&new)).is_empty());
+        assert_eq!(old.renewed(&new).0.len(), 3, "the row of syscall stays");
     }
 }

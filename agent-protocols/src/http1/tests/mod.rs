@@ -275,7 +275,7 @@ const WEB_BODY: &[u8] = b"\0\0\0\0\x02hi\x80\0\0\0\x0fgrpc-status:5\r\n";
 #[test]
 fn grpc_web_says_its_status_at_the_end_of_the_body() {
     let told = "0 > POST /shop.v1.Shop/Unary\n0 > end 0\n0 < 200\n0 Rpc { requests: None, \
-        responses: Some(Messages { count: 1, bytes: 2 }), status: Some(5) }\n";
+        responses: Some(Messages { count: 1, bytes: 2 }), status: Some(5), status_is_unknown: false }\n";
     let length =
         [format!("HTTP/1.1 200 OK\r\nContent-Length: {}\r\n\r\n", WEB_BODY.len()).as_bytes(), WEB_BODY].concat();
     check(&[to(WEB_CALL), from(length), to(GET), from(OK)], &format!("{told}0 < end 27\n{NEXT}"));

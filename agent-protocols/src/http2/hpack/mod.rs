@@ -66,6 +66,11 @@ impl Decoder {
         self.window.distrust();
     }
 
+    /// How often the table has changed: where it has not, a block means what it meant.
+    pub(super) const fn changes(&self) -> u64 {
+        self.window.changes()
+    }
+
     pub(super) fn memory(&self) -> usize {
         self.window.memory()
     }

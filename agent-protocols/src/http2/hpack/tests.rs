@@ -16,7 +16,7 @@ fn text(list: &FieldList) -> String {
     let fields = [Field::Method, Field::Scheme, Field::Path, Field::Authority, Field::Status];
     let known = fields.iter().filter_map(|field| list.get(*field));
     let mut words: Vec<String> = known.map(|value| String::from_utf8_lossy(value).into_owned()).collect();
-    let crate::Request::Http(request) = list.request();
+    let request = list.request();
     words.extend(request.has_unknown_fields.then(|| "?".into()));
     words.join(" ")
 }

@@ -42,6 +42,8 @@ pub(super) struct Window {
     limit: u32,
     /// The encoder may have entries that are older than all of these.
     has_older: bool,
+    /// Insertions, and whatever else makes an index mean something else.
+    changes: u64,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -70,7 +72,15 @@ pub(super) enum Found<'a> {
 impl Window {
     pub(super) const fn new(joined_mid_stream: bool) -> Self {
         let limit = if joined_mid_stream { JOINED_BYTES } else { DEFAULT_BYTES };
-        Self { entries: VecDeque::new(), values: Vec::new(), moved: 0, size: 0, limit, has_older: joined_mid_stream }
+        Self {
+            entries: VecDeque::new(),
+            values: Vec::new(),
+            moved: 0,
+            size: 0,
+            limit,
+            has_older: joined_mid_stream,
+            changes: 0,
+        }
     }
 
     /// `index` is 0 for the newest.
@@ -91,6 +101,7 @@ impl Window {
 
     /// `value_bytes` is its length, also where the value itself is not kept.
     pub(super) fn insert(&mut self, field: Field, name_bytes: u32, value_bytes: u32, value: &[u8]) {
+        self.changes += 1;
         let size = ENTRY_BYTES.saturating_add(name_bytes).saturating_add(value_bytes);
         self.make_room(self.limit.saturating_sub(size));
         if size > self.limit {
@@ -108,6 +119,7 @@ impl Window {
 
     /// The encoder's table has this size from here on.
     pub(super) fn resize(&mut self, bytes: u32) {
+        self.changes += 1;
         self.limit = bytes.min(MOST_BYTES);
         self.make_room(self.limit);
         // An entry takes up 32 bytes at least: where there is no room for one more, there is none older.
@@ -116,11 +128,16 @@ impl Window {
 
     /// Insertions were lost: nobody knows how far from the newest the entries are.
     pub(super) fn distrust(&mut self) {
+        self.changes += 1;
         self.entries.clear();
         self.moved += self.values.len() as u64;
         self.values.clear();
         self.size = 0;
         self.has_older = true;
+    }
+
+    pub(super) const fn changes(&self) -> u64 {
+        self.changes
     }
 
     pub(super) fn memory(&self) -> usize {

@@ -107,7 +107,21 @@ pub(super) fn run(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
     run_protocol(Protocol::Http2, joined_mid_stream, steps)
 }
 
+/// The long way: nothing is remembered from one piece to the next but what is needed to understand it.
+pub(super) fn run_forgetfully(joined_mid_stream: bool, steps: &[Step]) -> Outcome {
+    run_with(Protocol::Http2, joined_mid_stream, steps, Parser::rest)
+}
+
 pub(super) fn run_protocol(protocol: Protocol, joined_mid_stream: bool, steps: &[Step]) -> Outcome {
+    run_with(protocol, joined_mid_stream, steps, |_| {})
+}
+
+fn run_with(
+    protocol: Protocol,
+    joined_mid_stream: bool,
+    steps: &[Step],
+    before_each: impl Fn(&mut Parser<u64>),
+) -> Outcome {
     let mut parser = Parser::new(protocol, Direction::Received, joined_mid_stream);
     let mut outcome = Outcome { messages: vec![], problems: vec![] };
     let mut positions = [0_u64; 2];
@@ -121,6 +135,7 @@ pub(super) fn run_protocol(protocol: Protocol, joined_mid_stream: bool, steps: &
             RequestsEnd(end) => (Direction::Received, StreamPiece::End(*end), 0),
             ResponsesEnd(end) => (Direction::Sent, StreamPiece::End(*end), 0),
         };
+        before_each(&mut parser);
         let position = &mut positions[usize::from(direction == Direction::Sent)];
         if length > 0 && last.replace(direction) != Some(direction) {
             parser.handle(direction, StreamPiece::Turn, *position);
@@ -186,7 +201,8 @@ pub(super) fn text(outcome: &Outcome) -> String {
                     side.map_or("?".into(), |Messages { count, bytes }| format!("{count}/{bytes}"))
                 };
                 let status = rpc.status.map_or("?".into(), |status| format!("{status}"));
-                format!("rpc {} {} {status}", side(rpc.requests), side(rpc.responses))
+                let unknown = if rpc.status_is_unknown { "!" } else { "" };
+                format!("rpc {} {} {status}{unknown}", side(rpc.requests), side(rpc.responses))
             }
             Part::Broken(broken) => format!("broken {}", broken.name()),
         };

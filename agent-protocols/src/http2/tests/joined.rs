@@ -101,3 +101,13 @@ fn a_piece_says_who_asks() {
     assert_eq!(requests(&data(1, "GET / HTTP/1.1\r\n\r\n", LAST)), None);
     assert_eq!(requests(&frame(HEADERS, HEAD | LAST, 1, b"\xc0\xbf")), None);
 }
+
+/// Found by fuzzing: a table that was made too small for anything is referred to.
+#[test]
+fn a_piece_is_recognised_by_what_its_blocks_say_one_after_the_other() {
+    let smaller = frame(HEADERS, HEAD | LAST, 0x106, b"\x21");
+    let referring = frame(HEADERS, HEAD | LAST, 0x206, b"\x82\x86\xfc");
+    let piece = [&smaller[..], &data(0x107, "abc", 0), &referring].concat();
+    assert_eq!(recognise_inside(Direction::Received, &piece), Recognition::NotMine);
+    assert_eq!(text(&run(true, &[to(&[piece])])), "! malformed_head");
+}

@@ -5,7 +5,9 @@ use std::vec::Vec;
 
 use proptest::{collection::vec, prelude::*, sample::select};
 
-use super::harness::{Step, data, frame, get, preface, reset, run, settings, status, text};
+use super::harness::{
+    HEAD, HEADERS, LAST, Step, data, frame, get, preface, reset, run, run_forgetfully, settings, status, text,
+};
 use crate::{Direction, End, Recognition, recognise, recognise_inside};
 
 /// Anything that may come, most of it like something that is understood.
@@ -54,7 +56,37 @@ fn binary() -> impl Strategy<Value = Vec<u8>> {
     })
 }
 
+/// Heads that come again, with tables that change or stay between them.
+fn repeating() -> impl Strategy<Value = Step> {
+    const BLOCKS: [&[u8]; 8] = [
+        b"\x82\x86\x04\x02/a",
+        b"\x82\x86\xbe",
+        b"\x82\x86\x44\x02/b",
+        b"\x83\x86\xbe\x5f\x10application/grpc",
+        b"\x83\x86\xbe\xbf",
+        b"\x20\x82\x86\x04\x02/a",
+        b"\x88\xbe",
+        b"\x88\x40\x0bgrpc-status\x010",
+    ];
+    let flags = select(&[HEAD, HEAD | LAST][..]);
+    (0..40_u32, select(&BLOCKS[..]), flags, any::<bool>()).prop_map(|(stream, block, flags, asks)| {
+        let bytes = frame(HEADERS, flags, 2 * stream + 1, block);
+        if asks { Step::Requests(bytes) } else { Step::Responses(bytes) }
+    })
+}
+
 proptest! {
+    #[test]
+    fn a_block_that_comes_again_says_what_it_would_have_said(
+        mut steps in vec(prop_oneof![4 => repeating(), 1 => step()], 0..60),
+        joined_mid_stream in any::<bool>(),
+    ) {
+        if !joined_mid_stream {
+            steps.insert(0, Step::Requests(preface()));
+        }
+        prop_assert_eq!(run(joined_mid_stream, &steps), run_forgetfully(joined_mid_stream, &steps));
+    }
+
     /// `run` itself checks the order of the messages and the memory held.
     #[test]
     fn garbage_harms_nothing(steps in vec(step(), 0..60), joined_mid_stream in any::<bool>()) {

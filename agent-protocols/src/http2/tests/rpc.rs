@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! gRPC calls: their messages, and where their status comes from.
 
-use std::vec::Vec;
+use std::{format, string::String, vec::Vec};
 
 use super::harness::{
     HEAD, HEADERS, LAST, Step, block, check, data, frame, from, post, preface, reset, run, text, to, trailers,
@@ -70,6 +70,50 @@ fn cancelled() {
         ],
         "1 > POST /p.S/M\n1 > end 7\n1 < 200\n1 rpc 1/2 1/3 ?\n1 broken CANCEL",
     );
+}
+
+/// A call on a connection whose tables are older than what was seen of it.
+const OLD_CALL: &[u8] = b"\x83\x86\xc2\xc1\xc0";
+
+fn joined(steps: &[Step]) -> String {
+    text(&run(true, steps))
+}
+
+#[test]
+fn a_call_of_a_joined_connection_is_known_by_its_messages_and_trailers() {
+    let ask = || frame(HEADERS, HEAD, 7, OLD_CALL);
+    let unary = to(&[ask(), data(7, "\0\0\0\0\x02ab", LAST)]);
+    let old_trailers = frame(HEADERS, HEAD | LAST, 7, b"\xbf\xbe");
+    let old_answer = frame(HEADERS, HEAD, 7, b"\x88\xc0");
+    let reply = || data(7, "\0\0\0\0\x03abc", 0);
+    assert_eq!(
+        joined(&[unary.clone(), from(&[old_answer.clone(), reply(), old_trailers.clone()])]),
+        "7 > POST  ?\n7 > end 7\n7 < 200 ?\n7 rpc 1/2 1/3 ?!\n7 < end 8"
+    );
+    // What is said later is known, and proves it too.
+    for (answer, end, status) in [(answer(7), old_trailers.clone(), "?!"), (old_answer.clone(), done(7, "5"), "5")] {
+        let told = joined(&[unary.clone(), from(&[answer, reply(), end])]);
+        assert!(told.ends_with(&format!("rpc 1/2 1/3 {status}\n7 < end 8")), "{told}");
+    }
+    // Anything else is a request as others are: bodies of another kind, no trailers, another type, no body.
+    let other = to(&[ask(), data(7, "{\"a\": 1}", LAST)]);
+    let half = to(&[ask(), data(7, "\0\0\0\0\x03ab", LAST)]);
+    let page = frame(HEADERS, HEAD, 7, &block(&[(":status", "200"), ("content-type", "text/html")]));
+    let refused = from(&[frame(HEADERS, HEAD | LAST, 7, b"\x88\xc0")]);
+    let answered = from(&[old_answer.clone(), reply(), old_trailers.clone()]);
+    for steps in [
+        [other, answered.clone()],
+        [half, answered.clone()],
+        [unary.clone(), from(&[old_answer.clone(), reply(), data(7, "", LAST)])],
+        [unary.clone(), from(&[old_answer, data(7, "\x02\0\0\0\0", 0), old_trailers.clone()])],
+        [unary.clone(), from(&[page, reply(), old_trailers])],
+        [unary, refused],
+        [to(&[frame(HEADERS, HEAD | LAST, 7, OLD_CALL)]), answered],
+    ] {
+        let told = joined(&steps);
+        assert!(!told.contains("rpc"), "{told}");
+        assert!(told.contains("7 < end") || told.contains("! not_a_message"), "{told}");
+    }
 }
 
 #[test]

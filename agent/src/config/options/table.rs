@@ -504,6 +504,18 @@ pub(in crate::config) const TABLE: &[Row] = &[
         )
     },
     Row {
+        flag: Some("tls"),
+        default: Some("on"),
+        value: "WHETHER",
+        ..row(
+            Key::Tls,
+            Kind::Choice,
+            "ONLOOKER_TLS",
+            "tls",
+            "Read what is said under TLS, by probes in the libraries that programs use: on or off",
+        )
+    },
+    Row {
         flag: Some("admin"),
         default: Some("127.0.0.1:9464"),
         value: "ADDRESS",

@@ -15,7 +15,8 @@ fn an_idle_connection_is_small() {
     // The table's entry with its control byte, at the lowest load that a table has after it grew; and the facts.
     let entry = (size_of::<(u64, Connection)>() + 1) * 16 / 7;
     let facts = size_of::<ConnectionFacts>() + 2 * size_of::<usize>();
-    assert!(entry + facts <= 400, "{entry} bytes and {facts}");
+    // Eight of them for what a TLS handshake said.
+    assert!(entry + facts <= 408, "{entry} bytes and {facts}");
     // Once its protocol is known, its parser.
     let parsing = size_of::<Parsing>();
     assert!(parsing <= 512, "{parsing} bytes");

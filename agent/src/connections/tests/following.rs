@@ -115,7 +115,7 @@ fn heard(
 ) -> String {
     let ledger = Ledger::new();
     let (mut connection, mut out) = (Connection::default(), Outputs::new(&ledger));
-    connection.open(facts::facts(&OpenedRecord { connection: 1, ..OpenedRecord::zeroed() }), before, before);
+    connection.open(facts::facts(&OpenedRecord { connection: 1, ..OpenedRecord::zeroed() }, None), before, before);
     for (record, payload) in records {
         handle(&mut connection, record, payload, &mut out);
     }

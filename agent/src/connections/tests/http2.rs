@@ -8,6 +8,7 @@ use agent_protocols::{
 
 use super::{Onlooker, kernel::Kernel};
 use crate::{
+    connections::HELD_NANOSECONDS,
     exchanges::{Partial, Role},
     ledger::Family,
 };
@@ -70,6 +71,27 @@ fn half_turns_that_are_counted_in_another_order_lose_nothing() {
         assert_eq!(onlooker.outcomes(), expected);
         assert_eq!((onlooker.lost(), onlooker.count(Family::MessageProblems, "problem", "frames_lost")), (0, 0));
     }
+}
+
+/// Processors were short, and the thread that sent the answers was kept waiting on its way out of the kernel: what the
+/// client said to them was read meanwhile.
+#[test]
+fn answers_whose_record_comes_late_are_answers() {
+    let mut kernel = Kernel::new(1);
+    kernel.read(&[PREFACE.to_vec(), get(1), get(3)].concat());
+    kernel.write(&answer(1));
+    let writing = kernel.write_enter(&answer(3));
+    kernel.read(&get(5));
+    let mut onlooker = Onlooker::new();
+    onlooker.watch(&kernel.records);
+    onlooker.time(kernel.now_ns + 10 * HELD_NANOSECONDS);
+    kernel.records.clear();
+    kernel.write_exit(writing);
+    kernel.write(&answer(5));
+    kernel.close();
+    onlooker.watch(&kernel.records);
+    assert_eq!(onlooker.outcomes(), ["/1 200", "/3 200", "/5 200"]);
+    assert_eq!(onlooker.lost(), 0);
 }
 
 #[test]

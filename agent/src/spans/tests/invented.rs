@@ -94,8 +94,16 @@ impl Told {
             Role::Client => (client, service),
         };
         let id = self.connection;
-        let facts =
-            ConnectionFacts { id, socket: id, local, remote, network_namespace: self.tgid, joined_mid_stream: false };
+        let facts = ConnectionFacts {
+            id,
+            socket: id,
+            local,
+            remote,
+            network_namespace: self.tgid,
+            is_tls: false,
+            handshake: None,
+            joined_mid_stream: false,
+        };
         let headers: Vec<(Header, &[u8])> =
             self.headers.iter().map(|(name, value)| (*name, value.as_slice())).collect();
         let request = HttpRequest::new(HttpVersion::Http11, b"GET", b"/", &headers);

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Load over HTTP/2, by the `h2` crate: `serve`, or `call PORT CONNECTIONS STREAMS`.
+//! Load over HTTP/2, by the `h2` crate: `serve`, or `call PORT CONNECTIONS STREAMS`; or `swallow`.
 //!
 //! `serve` prints its port, answers each request with its own path, prints for each line how many it has answered, and
-//! ends with its standard input. `call` keeps its
-//! connections, with so many streams open on each at any time; for each line `FIRST COUNT` it asks for `/n/{number}` from
-//! the first number on, once for each, and prints `done` when all are answered. `/bytes/{count}` is answered with so many
-//! bytes, for which the line is `bytes COUNT`.
+//! ends with its standard input. `call` keeps its connections, with so many streams open on each at any time; for each line
+//! `FIRST COUNT` it asks for `/n/{number}` from the first number on, once for each, and prints `done` when all are answered.
+//! `/bytes/{count}` is answered with so many bytes, for which the line is `bytes COUNT`. `swallow` is a server that reads
+//! whatever comes, and says nothing.
 
 use std::{
     env,
@@ -30,7 +30,25 @@ async fn main() -> Result<()> {
     let arguments: Vec<usize> = env::args().skip(2).map(|argument| argument.parse()).collect::<Result<_, _>>()?;
     match arguments[..] {
         [port, connections, streams] => call(u16::try_from(port)?, connections, streams).await,
+        _ if env::args().nth(1).is_some_and(|role| role == "swallow") => swallow().await,
         _ => serve().await,
+    }
+}
+
+async fn swallow() -> Result<()> {
+    let listener = TcpListener::bind("127.0.0.1:0").await?;
+    println!("{}", listener.local_addr()?.port());
+    let mut lines = BufReader::new(stdin()).lines();
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => {
+                let (mut stream, _) = accepted?;
+                tokio::spawn(async move { tokio::io::copy(&mut stream, &mut tokio::io::sink()).await });
+            }
+            line = lines.next_line() => if line?.is_none() {
+                return Ok(());
+            },
+        }
     }
 }
 

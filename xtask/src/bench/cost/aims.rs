@@ -2,14 +2,18 @@
 //! What Onlooker may cost over nothing, in instructions a request, and where it wants to be: for small requests on Linux
 //! 6.12.
 
-use super::figures::Place;
+use super::figures::{Figures, http1_of};
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Aim {
     /// More is a defect.
-    pub must: u32,
-    pub aim: u32,
+    pub must: f64,
+    /// Of HTTP/2 there is none but that.
+    pub aim: Option<f64>,
 }
+
+/// What a request of HTTP/2 may cost of one of HTTP/1, both over nothing.
+const HTTP2_OVER_HTTP1: f64 = 1.5;
 
 /// By state; fentry, kprobe, syscall.
 const AIMS: [(&str, [(u32, u32); 3]); 4] = [
@@ -19,12 +23,51 @@ const AIMS: [(&str, [(u32, u32); 3]); 4] = [
     ("both", [(16_000, 10_000), (20_000, 14_500), (19_000, 13_500)]),
 ];
 
-pub fn aim(place: Place, state: &str) -> Option<Aim> {
+pub fn aim(figures: &Figures, state: &str) -> Option<Aim> {
+    let place = figures.place;
+    if let Some(http1) = http1_of(state) {
+        let http1 = figures.over_nothing(http1).filter(|over| *over > 0.0)?;
+        return Some(Aim { must: http1 * HTTP2_OVER_HTTP1, aim: None });
+    }
     if place.kernel != "6.12" || place.response.name != "small" {
         return None;
     }
     let backend = super::BACKENDS.iter().position(|backend| *backend == place.backend)?;
     let (_, by_backend) = AIMS.iter().find(|(name, _)| *name == state)?;
     let (must, aim) = by_backend[backend];
-    Some(Aim { must, aim })
+    Some(Aim { must: must.into(), aim: Some(aim.into()) })
+}
+
+/// What is a defect.
+pub fn missed(figures: &Figures) -> Vec<String> {
+    let missed = |state: &&String| {
+        let over = figures.over_nothing(state);
+        over.zip(aim(figures, state)).is_some_and(|(over, aim)| over > aim.must)
+    };
+    let text = |state: &String| format!("{}, {state}: over what it must cost at most", figures.place);
+    figures.costs.keys().filter(missed).map(text).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{
+        super::figures::{Cost, Place, RESPONSES},
+        *,
+    };
+
+    fn missed_of(states: &[(&str, f64)]) -> usize {
+        let place = Place { kernel: "6.12", backend: "fentry", response: &RESPONSES[0] };
+        let mut figures = Figures::new(place, "6.12.1".to_owned(), 1);
+        let cost = |(state, total): &(&str, f64)| ((*state).to_owned(), Cost { total: *total, agent: 0.0 });
+        figures.costs.extend(states.iter().map(cost));
+        missed(&figures).len()
+    }
+
+    #[test]
+    fn http2_is_compared_with_http1_each_over_its_own_nothing() {
+        let http1 = [("nothing", 28_000.0), ("server", 36_000.0), ("http2_nothing", 7_000.0)];
+        let with = |http2| missed_of(&[&http1[..], &[("http2_server", http2)]].concat());
+        assert_eq!((with(18_900.0), with(19_100.0)), (0, 1));
+        assert_eq!(missed_of(&[("nothing", 28_000.0), ("server", 37_100.0)]), 1);
+    }
 }

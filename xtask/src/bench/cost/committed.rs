@@ -6,7 +6,7 @@ use std::{collections::BTreeMap, fmt::Write as _, fs, path::PathBuf};
 use anyhow::{Context as _, Result, bail};
 
 use super::{
-    figures::{Cost, Figures, STATES},
+    figures::{Cost, Figures, STATES, nothing_of},
     page, table,
 };
 use crate::workspace::root;
@@ -57,15 +57,15 @@ impl Committed {
     pub fn growth(&self, figures: &Figures) -> Vec<String> {
         let mut problems = Vec::new();
         let committed = |state: &str| self.lines.get(&key(figures, state));
-        let Some((nothing, release)) = committed("nothing") else {
+        let Some((_, release)) = committed("nothing") else {
             return vec![format!("{}: docs/cost.tsv has no figures", figures.place)];
         };
         if *release != figures.release {
             println!("{}: the committed figures are of {release}, these of {}", figures.place, figures.release);
         }
-        for state in STATES.into_iter().filter(|state| *state != "nothing" && *state != "floor") {
-            let Some(over) = figures.over(state, "nothing") else { continue };
-            let Some((before, _)) = committed(state) else {
+        for state in STATES.into_iter().filter(|state| *state != nothing_of(state) && *state != "floor") {
+            let Some(over) = figures.over_nothing(state) else { continue };
+            let Some(((before, _), (nothing, _))) = committed(state).zip(committed(nothing_of(state))) else {
                 problems.push(format!("{}, {state}: docs/cost.tsv has no figure", figures.place));
                 continue;
             };

@@ -43,7 +43,21 @@ impl fmt::Display for Place {
 }
 
 /// In the order of the table.
-pub const STATES: [&str; 6] = ["nothing", "floor", "unwatched", "uninteresting", "server", "both"];
+pub const STATES: [&str; 9] =
+    ["nothing", "floor", "unwatched", "uninteresting", "server", "both", "http2_nothing", "http2_server", "http2_both"];
+
+/// A state of HTTP/2 is compared with nothing of its own, and its cost over that with the state of HTTP/1.
+const HTTP2: &str = "http2_";
+
+/// The same traffic without Onlooker.
+pub fn nothing_of(state: &str) -> &'static str {
+    if state.starts_with(HTTP2) { "http2_nothing" } else { "nothing" }
+}
+
+/// The state of HTTP/1 that one of HTTP/2 is compared with.
+pub fn http1_of(state: &str) -> Option<&str> {
+    state.strip_prefix(HTTP2)
+}
 
 /// Instructions a request.
 #[derive(Clone, Copy, Debug, Default, PartialEq)]
@@ -131,7 +145,8 @@ impl Figures {
     /// what was left alone there is none.
     pub fn check(&self, runs: u64) -> Result<()> {
         let watched = |state: &str, ends: u64| if self.costs.contains_key(state) { ends * runs } else { 0 };
-        let spans = watched("server", 1) + watched("both", 2);
+        let of_http2 = watched("http2_server", 1) + watched("http2_both", 2);
+        let spans = watched("server", 1) + watched("both", 2) + of_http2;
         for (family, expected) in [
             ("onlooker_spans_total", spans),
             ("onlooker_spans_exported_total", spans),
@@ -145,6 +160,11 @@ impl Figures {
             }
         }
         Ok(())
+    }
+
+    /// What a state costs over the same traffic without Onlooker.
+    pub fn over_nothing(&self, state: &str) -> Option<f64> {
+        self.over(state, nothing_of(state))
     }
 
     /// What a state costs over another.

@@ -4,8 +4,8 @@
 use std::fmt::Write as _;
 
 use super::{
-    aims::aim,
-    figures::{Figures, STATES},
+    aims::{Aim, aim},
+    figures::{Figures, STATES, nothing_of},
 };
 
 const HEAD: [&str; 9] = [
@@ -77,25 +77,34 @@ fn functions(figures: &Figures) -> String {
 /// What the application pays is all that did not run in Onlooker's own threads.
 fn row(figures: &Figures, state: &str) -> Option<[String; 9]> {
     let cost = figures.costs.get(state)?;
+    let nothing = nothing_of(state);
     let over = |base| figures.over(state, base).map_or(String::new(), signed);
     let ratio = |base| figures.costs.get(base).map_or(String::new(), |base| format!("{:.3}", cost.total / base.total));
-    let is_base = state == "nothing";
-    let application = figures.over(state, "nothing").map_or(String::new(), |over| signed(over - cost.agent));
-    let limits = aim(figures.place, state)
-        .map_or(String::new(), |aim| format!("{} / {}", grouped(f64::from(aim.must)), grouped(f64::from(aim.aim))));
+    let is_base = state == nothing;
+    let application = figures.over_nothing(state).map_or(String::new(), |over| signed(over - cost.agent));
     let unless_base = |text: String| if is_base { String::new() } else { text };
-    let is_over_floor = !is_base && state != "floor";
+    let is_with_onlooker = !is_base && state != "floor";
+    // The floor was not measured with HTTP/2.
+    let over_floor = |text: String| if is_with_onlooker && nothing == "nothing" { text } else { String::new() };
     Some([
         state.to_owned(),
         grouped(cost.total),
-        unless_base(over("nothing")),
+        unless_base(over(nothing)),
         unless_base(application),
-        if is_over_floor { signed(cost.agent) } else { String::new() },
-        if is_over_floor { over("floor") } else { String::new() },
-        unless_base(ratio("nothing")),
-        if is_over_floor { ratio("floor") } else { String::new() },
-        limits,
+        if is_with_onlooker { signed(cost.agent) } else { String::new() },
+        over_floor(over("floor")),
+        unless_base(ratio(nothing)),
+        over_floor(ratio("floor")),
+        unless_base(limits(figures, state)),
     ])
+}
+
+fn limits(figures: &Figures, state: &str) -> String {
+    match aim(figures, state) {
+        Some(Aim { must, aim: Some(aim) }) => format!("{} / {}", grouped(must), grouped(aim)),
+        Some(Aim { must, aim: None }) => grouped(must),
+        None => String::new(),
+    }
 }
 
 fn signed(value: f64) -> String {

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The shop of the gRPC tests, with tonic: `serve`, or `call PORT`. What each method does is told in ../README.md.
+//! The shop of the gRPC tests, with tonic: `serve`, also for gRPC-Web, or `call PORT`. What each method does is told in
+//! ../README.md.
 
 use std::{convert::Infallible, env, pin::Pin, time::Duration};
 
@@ -79,7 +80,9 @@ async fn serve() -> Result<()> {
         let service = tower::service_fn(move |requests| answer(method.clone(), requests));
         Ok::<_, Infallible>(tonic::server::Grpc::new(Plain).streaming(service, request).await)
     });
-    let serving = Server::builder().serve_with_incoming(shop, TcpListenerStream::new(listener));
+    // gRPC-Web over HTTP/1 on the same port.
+    let server = Server::builder().accept_http1(true).layer(tonic_web::GrpcWebLayer::new());
+    let serving = server.serve_with_incoming(shop, TcpListenerStream::new(listener));
     tokio::select! {
         ended = serving => Ok(ended?),
         read = async { stdin().read_to_end(&mut Vec::new()).await } => Ok(read.map(drop)?),

@@ -20,19 +20,16 @@ use aya_ebpf::{
     maps::LruHashMap,
 };
 
+use self::header::{CONTINUATION, HEADER_BYTES, HEADERS, Header, PREFACE_BYTES, SETTINGS};
+pub use self::whole::send_whole_frames;
 use crate::{
     bounds::{at_most, within},
-    transfer::{
-        Payload, STEPS_AT_ONCE, Scratch, begin_gathering, copy, gathered, min, next_piece, piece,
-        scratch_and_connection, send,
-    },
+    gather::{begin_gathering, first_byte, gathered, min, next_piece},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch, scratch_and_connection, send},
 };
 
-const HEADER_BYTES: u32 = 9;
-
-/// What a client says before its first frame, and how that begins.
-const PREFACE_BYTES: u32 = 24;
-const PREFACE_BEGIN: u32 = u32::from_be_bytes(*b"PRI ");
+mod header;
+mod whole;
 
 /// Bytes at the beginning of a frame of data that are always copied: the length of its padding, and the five bytes before
 /// a message of gRPC. Larger: a download copies more. Smaller: messages cannot be counted.
@@ -43,15 +40,6 @@ const MOST_SETTINGS_BYTES: u32 = 32 * 6;
 
 /// Payload of a frame that is believed where the place was lost: what peers use where nobody has asked for more.
 const LIKELY_PAYLOAD_BYTES: u32 = 1 << 14;
-
-const DATA: u32 = 0;
-const HEADERS: u32 = 1;
-const RESET: u32 = 3;
-const SETTINGS: u32 = 4;
-const PUSH_PROMISE: u32 = 5;
-const PING: u32 = 6;
-const WINDOW_UPDATE: u32 = 8;
-const CONTINUATION: u32 = 9;
 
 /// Connections that the daemon has found to be framed, after their first call: the number of each, by its socket. Looked
 /// at where a call costs more than its turn has, and forgotten in time by itself.
@@ -80,14 +68,7 @@ const SEND: u64 = 2;
 #[inline(never)]
 #[unsafe(no_mangle)]
 pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64) -> u64 {
-    let base = match kind {
-        Payload::UNREAD_KIND => return 0,
-        Payload::BUFFER => place,
-        _ => match piece(place, kind == Payload::COPIED_VECTOR) {
-            Some([base, _]) => base + skipped,
-            None => return 0,
-        },
-    };
+    let Some(base) = first_byte(kind, place, skipped) else { return 0 };
     let Some((_, Some(followed))) = scratch_and_connection() else { return 0 };
     if begins_framed(base) != 0 {
         // SAFETY: as above.
@@ -113,7 +94,7 @@ pub fn ask_daemon(followed: *mut Connection, scratch: &Scratch) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn begins_framed(base: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+    let Some(scratch) = scratch() else { return 0 };
     if !read_header(scratch, base) {
         return 0;
     }
@@ -121,6 +102,18 @@ extern "C" fn begins_framed(base: u64) -> u64 {
     let is_settings = header.kind == SETTINGS && header.flags == 0 && header.stream == 0;
     let is_of_settings = header.length != 0 && header.length <= MOST_SETTINGS_BYTES && header.length.is_multiple_of(6);
     u64::from(header.is_preface || (is_settings && is_of_settings))
+}
+
+/// Bytes of data that may be copied from this frame on.
+#[inline(always)]
+fn budget_with(scratch: &Scratch, header: &Header) -> u32 {
+    let budget = gathered!(scratch.walk.budget);
+    if header.kind == HEADERS { min(budget + HEADERS_BUDGET_BYTES, TURN_BUDGET_BYTES) } else { budget }
+}
+
+#[inline(always)]
+fn sent(scratch: &Scratch) -> usize {
+    usize::from(scratch.record.flags & DATA_SENT != 0)
 }
 
 /// Sends what a call has moved. The record has been begun in this processor's scratch.
@@ -157,7 +150,7 @@ extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
 #[inline(always)]
 fn begin_walk(scratch: &mut Scratch, followed: *mut Connection) {
     // SAFETY: a map value.
-    let lane = unsafe { (*followed).lanes[usize::from(scratch.record.flags & DATA_SENT != 0)] };
+    let lane = unsafe { (*followed).lanes[sent(scratch)] };
     scratch.walk.lane = lane;
     scratch.walk.header[..8].copy_from_slice(&lane.header);
     scratch.walk.gap = 0;
@@ -173,7 +166,7 @@ fn begin_walk(scratch: &mut Scratch, followed: *mut Connection) {
 #[inline(never)]
 #[unsafe(no_mangle)]
 extern "C" fn walk_step(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return STOP };
+    let Some(scratch) = scratch() else { return STOP };
     let done = gathered!(scratch.gather.done);
     if done >= bytes as u32 {
         return STOP;
@@ -269,13 +262,8 @@ fn expect_header(scratch: &mut Scratch) {
 
 #[inline(always)]
 fn begin_frame(scratch: &mut Scratch, header: &Header) {
-    if header.kind == HEADERS {
-        let budget = gathered!(scratch.walk.budget) + HEADERS_BUDGET_BYTES;
-        gathered!(scratch.walk.budget = min(budget, TURN_BUDGET_BYTES));
-    }
-    // Kinds that are not known are to be ignored by whoever does not know them.
-    let is_counted = header.kind == DATA || header.kind > CONTINUATION;
-    gathered!(scratch.walk.lane.state = if is_counted { LANE_COUNTED } else { LANE_WHOLE });
+    gathered!(scratch.walk.budget = budget_with(scratch, header));
+    gathered!(scratch.walk.lane.state = if header.is_counted() { LANE_COUNTED } else { LANE_WHOLE });
     gathered!(scratch.walk.lane.left = header.length);
     gathered!(scratch.walk.lane.begin_left = DATA_BEGIN_BYTES);
 }
@@ -351,48 +339,8 @@ extern "C" fn end_walk(bytes: u64) -> u64 {
     scratch.walk.lane.header.copy_from_slice(&scratch.walk.header[..8]);
     // SAFETY: a map value.
     unsafe {
-        (*followed).lanes[usize::from(scratch.record.flags & DATA_SENT != 0)] = scratch.walk.lane;
+        (*followed).lanes[sent(scratch)] = scratch.walk.lane;
         (*followed).budget = scratch.walk.budget;
     }
     0
-}
-
-struct Header {
-    length: u32,
-    kind: u32,
-    flags: u32,
-    /// With the bit that is reserved.
-    stream: u32,
-    is_preface: bool,
-}
-
-impl Header {
-    #[inline(always)]
-    fn of(scratch: &Scratch) -> Self {
-        // SAFETY: a valid reference; volatile for the verifier's sake.
-        let [a, b, c, kind, flags, stream @ ..] =
-            unsafe { (&raw const scratch.walk.header).cast::<[u8; HEADER_BYTES as usize]>().read_volatile() };
-        Self {
-            length: u32::from_be_bytes([0, a, b, c]),
-            kind: kind.into(),
-            flags: flags.into(),
-            stream: u32::from_be_bytes(stream),
-            is_preface: u32::from_be_bytes([a, b, c, kind]) == PREFACE_BEGIN,
-        }
-    }
-
-    /// Whether a peer may send it; frames of unknown kinds it may.
-    #[inline(always)]
-    fn is_legal(&self) -> bool {
-        let has_stream = self.stream != 0;
-        self.stream >> 31 == 0
-            && match self.kind {
-                DATA | HEADERS | PUSH_PROMISE | CONTINUATION => has_stream,
-                RESET => has_stream && self.length == 4,
-                SETTINGS => !has_stream && self.length.is_multiple_of(6),
-                PING => !has_stream && self.length == 8,
-                WINDOW_UPDATE => self.length == 4,
-                _ => true,
-            }
-    }
 }

@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! The call to a TLS library that a thread is in: noted at its entry, taken when it returns.
+//!
+//! A call that is made inside another one is the other one's own doing, and not looked at. Whether it is inside is told by
+//! the stack: a call that was left by a jump out of it does not hold the slot for ever.
+
+use agent_common::{
+    limits::{EARLY_CALLS, TLS_CALL_SLOTS},
+    losses::Loss,
+};
+use aya_ebpf::{
+    bindings::BPF_F_NO_PREALLOC,
+    macros::map,
+    maps::{Array, HashMap},
+};
+
+use crate::{emit::count, processes::Thread};
+
+#[repr(C)]
+#[derive(Clone, Copy)]
+pub struct TlsCall {
+    /// 0 where the slot is free.
+    thread: u64,
+    pub session: u64,
+    pub buffer: u64,
+    /// The fourth argument.
+    pub told_at: u64,
+    pub time_ns: u64,
+    /// The stack pointer at the function's entry.
+    stack: u64,
+    /// The first socket that moved bytes inside it; 0 where none did.
+    pub socket: u64,
+    padding: u64,
+}
+
+/// By the low bits of the thread's id.
+#[map]
+static TLS_CALL_BY_THREAD: Array<TlsCall> = Array::with_max_entries(TLS_CALL_SLOTS, 0);
+
+/// Threads that were waiting in a call on a socket when a library was probed: it may have been a call to the library, whose
+/// return is not seen. Filled by the daemon.
+#[map]
+static TLS_EARLY_THREADS: HashMap<u32, u32> = HashMap::with_max_entries(EARLY_CALLS, BPF_F_NO_PREALLOC);
+
+/// Whether this is the first call that is seen of a thread which may have been in one before.
+#[inline(always)]
+pub fn is_after_unseen(thread: Thread) -> bool {
+    TLS_EARLY_THREADS.get_ptr(&thread.tid).is_some() && TLS_EARLY_THREADS.remove(&thread.tid).is_ok()
+}
+
+#[inline(always)]
+fn key(thread: Thread) -> u64 {
+    u64::from(thread.tgid) << 32 | u64::from(thread.tid)
+}
+
+#[inline(always)]
+fn slot(thread: Thread) -> Option<*mut TlsCall> {
+    TLS_CALL_BY_THREAD.get_ptr_mut(thread.tid % TLS_CALL_SLOTS)
+}
+
+/// A call begins.
+#[inline(always)]
+pub fn begin(thread: Thread, stack: u64, session: u64, buffer: u64, told_at: u64, time_ns: u64) {
+    let Some(slot) = slot(thread) else { return };
+    // SAFETY: a map value; other threads that share the slot make it not match.
+    let slot = unsafe { &mut *slot };
+    if slot.thread == key(thread) {
+        if stack < slot.stack {
+            return;
+        }
+    } else if slot.thread != 0 {
+        count(Loss::TlsCallsCollided, 1);
+    }
+    *slot = TlsCall { thread: key(thread), session, buffer, told_at, time_ns, stack, socket: 0, padding: 0 };
+}
+
+/// The call that returns with the stack at `stack`.
+#[inline(always)]
+pub fn end(thread: Thread, stack: u64) -> Option<TlsCall> {
+    let slot = slot(thread)?;
+    // SAFETY: a map value.
+    let slot = unsafe { &mut *slot };
+    if slot.thread != key(thread) || slot.stack != stack {
+        return None;
+    }
+    let call = *slot;
+    slot.thread = 0;
+    Some(call)
+}
+
+/// The call that the thread is in.
+#[inline(always)]
+pub fn current(thread: Thread) -> Option<TlsCall> {
+    let slot = slot(thread)?;
+    // SAFETY: a map value.
+    let call = unsafe { *slot };
+    (call.thread == key(thread)).then_some(call)
+}
+
+/// The thread's number may be another one's soon.
+#[inline(always)]
+pub fn forget(thread: Thread) {
+    if let Some(slot) = slot(thread) {
+        // SAFETY: a map value.
+        let slot = unsafe { &mut *slot };
+        if slot.thread == key(thread) {
+            slot.thread = 0;
+        }
+    }
+}
+
+/// Only the first socket counts: later ones may be used by functions that the library calls back.
+#[inline(always)]
+pub fn socket_used(sk: u64, thread: Thread) {
+    let Some(slot) = slot(thread) else { return };
+    // SAFETY: a map value.
+    let slot = unsafe { &mut *slot };
+    if slot.thread == key(thread) && slot.socket == 0 {
+        slot.socket = sk;
+    }
+}

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! What is said under TLS, read where a program hands it to its library or gets it from there.
+//!
+//! A session's plaintext is a connection of its own, with records like any other's: counted positions, turns, a budget.
+//! It is bound to its socket by what is certain only: the first socket that moves bytes while the thread is inside a call
+//! on the session, the descriptor that the session
+//! itself holds, or the very bytes that its library has encrypted. A session whose socket is not known has no address.
+//! Does not: decrypt, know libraries (the daemon tells with each probe what to do there), or return-probe Go.
+
+mod arguments;
+mod calls;
+mod ciphertext;
+mod flag;
+mod goroutines;
+mod plaintext;
+mod programs;
+mod sessions;
+
+pub use self::ciphertext::compare_sent;
+use self::flag::Flag;
+use crate::processes::Thread;
+
+/// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
+static IS_SPOKEN: Flag = Flag::new();
+
+/// Not zero where TLS is read. Set by the daemon before loading.
+#[unsafe(no_mangle)]
+static READS_TLS: u8 = 0;
+
+#[inline(always)]
+fn is_spoken() -> bool {
+    is_read() && IS_SPOKEN.is_set()
+}
+
+#[inline(always)]
+pub fn is_read() -> bool {
+    // SAFETY: a static; volatile, because the daemon replaces it at load.
+    unsafe { (&raw const READS_TLS).read_volatile() != 0 }
+}
+
+/// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
+#[inline(always)]
+pub fn socket_used(sk: u64, thread: Thread) {
+    if is_spoken() {
+        calls::socket_used(sk, thread);
+    }
+}
+
+/// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
+#[inline(always)]
+pub fn compares_sent(bytes: u32) -> bool {
+    is_read() && ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
+}
+
+/// A thread is gone, out of whatever call it was in.
+#[inline(always)]
+pub fn thread_gone(thread: Thread) {
+    if is_spoken() {
+        calls::forget(thread);
+    }
+}
+
+/// A socket is gone, and the session on it with it.
+#[inline(always)]
+pub fn socket_gone(sk: u64) {
+    if is_spoken() {
+        sessions::socket_gone(sk);
+    }
+}

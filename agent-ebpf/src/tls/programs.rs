@@ -1,0 +1,162 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+//! The programs at probes in libraries: each in two forms, for one link over many places (Linux 6.6) and for a link a place.
+
+use agent_common::plaintext::{Action, Cookie, Given, Told};
+use aya_ebpf::{
+    EbpfContext as _,
+    helpers::{bpf_probe_read_user, generated::bpf_get_attach_cookie},
+    macros::{uprobe, uretprobe},
+    programs::{ProbeContext, RetProbeContext},
+};
+
+use super::{
+    IS_SPOKEN,
+    arguments::{self, RETURN_ADDRESS_BYTES},
+    calls, ciphertext, goroutines,
+    plaintext::{SENT_BIT, tls_said},
+    sessions,
+};
+use crate::{
+    entries::now,
+    processes::{self, Thread},
+};
+
+#[uprobe(multi)]
+pub fn tls_enter_multi(context: ProbeContext) -> Option<()> {
+    enter(&context)
+}
+
+#[uprobe]
+pub fn tls_enter(context: ProbeContext) -> Option<()> {
+    enter(&context)
+}
+
+#[uretprobe(multi)]
+pub fn tls_return_multi(context: RetProbeContext) -> Option<()> {
+    leave(&context)
+}
+
+#[uretprobe]
+pub fn tls_return(context: RetProbeContext) -> Option<()> {
+    leave(&context)
+}
+
+#[uprobe(multi)]
+pub fn tls_go_multi(context: ProbeContext) -> Option<()> {
+    go(&context)
+}
+
+#[uprobe]
+pub fn tls_go(context: ProbeContext) -> Option<()> {
+    go(&context)
+}
+
+/// The thread, where it is one of a watched process: others pass the same probes.
+#[inline(always)]
+fn watched() -> Option<Thread> {
+    let thread = processes::current();
+    if !processes::is_captured(processes::watch(thread.tgid)) {
+        return None;
+    }
+    IS_SPOKEN.set();
+    Some(thread)
+}
+
+#[inline(always)]
+fn enter(context: &ProbeContext) -> Option<()> {
+    let thread = watched()?;
+    // SAFETY: the program's own context.
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    let first = context.arg::<u64>(0)?;
+    if cookie.action() == Action::Destroy as u8 {
+        sessions::end(&sessions::key(thread.tgid, first));
+        return None;
+    }
+    let (buffer, told_at) = (context.arg::<u64>(1)?, context.arg::<u64>(3)?);
+    if cookie.action() == Action::Ciphertext as u8 {
+        return ciphertext::encrypted(thread, buffer, u64::from(context.arg::<u32>(2)?));
+    }
+    if calls::is_after_unseen(thread) {
+        sessions::interrupt(&sessions::key(thread.tgid, first));
+    }
+    calls::begin(thread, arguments::stack(context) + cookie.stack(), first, buffer, told_at, now());
+    None
+}
+
+#[inline(always)]
+fn leave(context: &RetProbeContext) -> Option<()> {
+    let thread = watched()?;
+    // SAFETY: the program's own context.
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    let result = context.ret::<u64>();
+    if cookie.action() == Action::Create as u8 && cookie.given() == Given::Returned as u8 {
+        if result != 0 {
+            sessions::create(&sessions::key(thread.tgid, result));
+        }
+        return None;
+    }
+    let call = calls::end(thread, arguments::stack_at_return(context) - RETURN_ADDRESS_BYTES)?;
+    if cookie.action() == Action::Create as u8 {
+        // SAFETY: the helper checks the address in the process.
+        let address = unsafe { bpf_probe_read_user(call.session as *const u64).ok()? };
+        sessions::create(&sessions::key(thread.tgid, address));
+        return None;
+    }
+    let bytes = match cookie.told() {
+        told if told == Told::Returned as u8 => result as i32,
+        told if told == Told::ThroughFourthArgument as u8 && result as i32 > 0 => {
+            // SAFETY: as above.
+            unsafe { bpf_probe_read_user(call.told_at as *const u64).ok()? as i32 }
+        }
+        _ => 0,
+    };
+    if bytes > 0 {
+        let way = if cookie.action() == Action::Write as u8 { SENT_BIT } else { 0 };
+        tls_said(call.session, call.buffer, bytes as u64 | way, call.time_ns, call.socket);
+    } else if call.socket != 0 {
+        // Nothing was said yet, but the socket is known from now on.
+        let key = sessions::key(thread.tgid, call.session);
+        sessions::bind(&key, sessions::meet(&key)?, call.socket);
+    }
+    None
+}
+
+#[inline(always)]
+fn go(context: &ProbeContext) -> Option<()> {
+    let thread = watched()?;
+    // SAFETY: the program's own context.
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    if arguments::comes_again(context, cookie.again()) {
+        return None;
+    }
+    let registers = arguments::go(context);
+    let action = cookie.action();
+    if action == Action::GoCreate as u8 {
+        sessions::create(&sessions::key(thread.tgid, registers.first));
+    } else if action == Action::GoRead as u8 {
+        goroutines::begin_read(thread.tgid, registers.goroutine, registers.first);
+    } else if action == Action::GoWrite as u8 {
+        go_said(thread, registers.first, registers.second, registers.third, SENT_BIT);
+    } else {
+        let connection = goroutines::reader(thread.tgid, registers.goroutine)?;
+        let (from, bytes) = if action == Action::GoCopyReader as u8 {
+            goroutines::unread(registers.first, registers.third)?
+        } else {
+            (registers.second, registers.third)
+        };
+        go_said(thread, connection, from, bytes, 0);
+    }
+    None
+}
+
+#[inline(always)]
+fn go_said(thread: Thread, connection: u64, from: u64, bytes: u64, way: u64) {
+    if bytes == 0 || bytes > i32::MAX as u64 {
+        return;
+    }
+    let key = sessions::key(thread.tgid, connection);
+    // SAFETY: a map value.
+    let is_bound = sessions::get(&key).is_some_and(|session| unsafe { (*session).socket != 0 });
+    let sk = if is_bound { 0 } else { goroutines::socket(connection).unwrap_or(0) };
+    tls_said(connection, from, bytes | way, now(), sk);
+}

@@ -1,0 +1,220 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The libraries that are known: how each is recognised and where its plaintext passes.
+//!
+//! In: the data files of `agent/runtimes/`, which are compiled in. Out: typed descriptions.
+//! Does not: look at files or processes. A damaged data file is found by the tests, not by a user.
+
+use globset::{Glob, GlobMatcher};
+use serde::{Deserialize, Serialize};
+
+const LIBRARIES: [&str; 5] = [
+    include_str!("../../runtimes/openssl.toml"),
+    include_str!("../../runtimes/openssl-records.toml"),
+    include_str!("../../runtimes/gnutls.toml"),
+    include_str!("../../runtimes/s2n.toml"),
+    include_str!("../../runtimes/go.toml"),
+];
+const UNREADABLE: &str = include_str!("../../runtimes/unreadable.toml");
+
+/// Everything that is known.
+#[derive(Debug)]
+pub struct Catalogue {
+    pub libraries: Vec<Library>,
+    pub unreadable: Vec<Unreadable>,
+}
+
+/// A library that carries plaintext through functions.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Library {
+    pub name: String,
+    pub title: String,
+    /// Globs on the names of shared files.
+    #[serde(deserialize_with = "globs")]
+    files: Vec<GlobMatcher>,
+    /// It may be a part of an executable.
+    pub executables: bool,
+    /// It is probed for single processes, when they need it.
+    #[serde(default)]
+    pub per_process: bool,
+    pub kind: Kind,
+    /// Functions without which a file does not hold it.
+    pub needs: Vec<String>,
+    #[serde(rename = "function")]
+    pub functions: Vec<Function>,
+}
+
+/// How functions are found, and how they take their arguments.
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Kind {
+    /// By the symbols of ELF; the machine's usual convention.
+    Calls,
+    /// By the table of functions of Go; its own convention.
+    Go,
+}
+
+/// A function that is probed: its first three arguments are the session, a buffer and its length.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Function {
+    pub symbol: String,
+    pub role: Role,
+    #[serde(default)]
+    pub length: Length,
+    /// For `create`: where the session comes from.
+    #[serde(default)]
+    pub session: SessionFrom,
+    /// Another function that, like this one, does nothing but call a third, which takes this other one's arguments.
+    pub wraps_with: Option<String>,
+    /// Not probed where this one is there, which it calls.
+    pub unless: Option<String>,
+    /// The calls by which it hands bytes to its caller, best first.
+    #[serde(default)]
+    pub copies_by: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Role {
+    /// Makes a session: what is known of an earlier one at its address is over.
+    Create,
+    /// Ends a session.
+    Destroy,
+    /// Moves no plaintext, but may move bytes on the session's socket.
+    Handshake,
+    Read,
+    Write,
+    /// Hands out what was encrypted: its second and third arguments.
+    Ciphertext,
+}
+
+/// Where the number of bytes stands that were moved.
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Length {
+    #[default]
+    None,
+    /// The result, where it is positive.
+    Returned,
+    /// Where the fourth argument points, if the result is positive.
+    FourthArgument,
+    /// The third argument: all of it is taken.
+    ThirdArgument,
+    /// In the call by which the bytes are copied.
+    Copied,
+}
+
+#[derive(Clone, Copy, Debug, Default, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum SessionFrom {
+    #[default]
+    FirstArgument,
+    Returned,
+    /// Where the first argument points, when the function has returned.
+    ThroughFirstArgument,
+}
+
+/// A library that is known and cannot be read.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Unreadable {
+    pub name: String,
+    pub title: String,
+    #[serde(deserialize_with = "globs")]
+    files: Vec<GlobMatcher>,
+    pub reason: String,
+    pub remedy: String,
+}
+
+#[derive(Deserialize)]
+struct UnreadableFile {
+    unreadable: Vec<Unreadable>,
+}
+
+impl Catalogue {
+    /// What is compiled in.
+    #[must_use]
+    pub fn new() -> Self {
+        let libraries = LIBRARIES.map(|text| toml::from_str(text).expect("the data files are checked by the tests"));
+        let UnreadableFile { unreadable } = toml::from_str(UNREADABLE).expect("as above");
+        Self { libraries: libraries.into(), unreadable }
+    }
+
+    /// The libraries that a file of this name may hold: those that are probed for all processes, or the others.
+    pub fn candidates<'a>(
+        &'a self,
+        name: &'a str,
+        is_executable: bool,
+        per_process: bool,
+    ) -> impl Iterator<Item = &'a Library> {
+        self.libraries.iter().filter(move |library| {
+            library.per_process == per_process && ((is_executable && library.executables) || library.is_called(name))
+        })
+    }
+}
+
+impl Default for Catalogue {
+    fn default() -> Self {
+        Self::new()
+    }
+}
+
+impl Library {
+    /// Whether a shared file of this name may hold it.
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.files.iter().any(|glob| glob.is_match(name))
+    }
+}
+
+impl Unreadable {
+    #[must_use]
+    pub fn is_called(&self, name: &str) -> bool {
+        self.files.iter().any(|glob| glob.is_match(name))
+    }
+}
+
+fn globs<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<GlobMatcher>, D::Error> {
+    let patterns = Vec::<String>::deserialize(deserializer)?;
+    let compiled = patterns.iter().map(|pattern| Glob::new(pattern).map(|glob| glob.compile_matcher()));
+    compiled.collect::<Result<_, _>>().map_err(serde::de::Error::custom)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_library_is_complete() {
+        for library in Catalogue::new().libraries.into_iter().filter(|library| !library.per_process) {
+            let role = |role| library.functions.iter().any(|function| function.role == role);
+            assert!(role(Role::Create) && role(Role::Read) && role(Role::Write), "{}", library.name);
+            for function in &library.functions {
+                let moves = matches!(function.role, Role::Read | Role::Write);
+                assert_eq!(moves, function.length != Length::None, "{}", function.symbol);
+                assert_eq!(function.length == Length::Copied, !function.copies_by.is_empty(), "{}", function.symbol);
+                for other in [&function.wraps_with, &function.unless].into_iter().flatten() {
+                    assert!(library.functions.iter().any(|function| function.symbol == *other), "{other}");
+                }
+            }
+            for needed in &library.needs {
+                assert!(library.functions.iter().any(|function| function.symbol == *needed), "{needed}");
+            }
+        }
+    }
+
+    #[test]
+    fn files_are_recognised_by_their_names() {
+        let catalogue = Catalogue::new();
+        let found = |name: &str, is_executable| -> Vec<String> {
+            catalogue.candidates(name, is_executable, false).map(|library| library.name.clone()).collect()
+        };
+        assert_eq!(found("libssl.so.3", false), ["openssl"]);
+        assert_eq!(found("libssl-5d3b6d6e.so.1.1", false), ["openssl"]);
+        assert_eq!(found("libgnutls.so.30.34.3", false), ["gnutls"]);
+        assert_eq!(found("libc.so.6", false), [""; 0]);
+        assert_eq!(found("node", true), ["openssl", "s2n", "go"]);
+        assert!(catalogue.unreadable.iter().any(|library| library.is_called("libjvm.so")));
+    }
+}

@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Recognition of the libraries through which programs speak TLS, and of the places in them where plaintext passes.
+//!
+//! Three lifetimes: the `catalogue` of what is known, a `plan` for each file, and the `mappings` of each process; `search` goes
+//! from processes to files, and `probing` hands what it finds to the capture.
+//! In: processes that are watched. Out: probes to attach, and what cannot be read, with the reason.
+//! Does not: speak with the kernel, or read plaintext.
+
+pub mod catalogue;
+mod elf;
+mod go;
+mod mappings;
+mod plan;
+mod probing;
+mod search;
+pub mod sites;
+
+pub use catalogue::Catalogue;
+pub use elf::{ElfError, FileId, Machine};
+pub use plan::{Action, LibraryPlan, Plan, Probe};
+pub use probing::{Probing, places};
+pub use search::{Found, Search, UnreadableLibrary, look_into};

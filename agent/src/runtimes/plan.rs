@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is probed in a file: the libraries in it, their functions, and for each the cheapest place that is certain.
+//!
+//! In: a file and the catalogue. Out: probes by their place in the file, or why there are none. Does not: attach them.
+
+use std::fs::File;
+
+use super::{
+    catalogue::{Catalogue, Function, Kind, Length, Library, Role, SessionFrom},
+    elf::{ElfError, ElfFile, FileId, Machine, Symbol},
+    go,
+    sites::{self, Convention, Leaves, Purpose, Site},
+};
+
+/// A file that was looked into.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    pub file: FileId,
+    pub libraries: Vec<LibraryPlan>,
+}
+
+/// A library in it.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct LibraryPlan {
+    pub library: String,
+    pub title: String,
+    /// As the file says it; empty where it does not.
+    pub version: String,
+    pub probes: Vec<Probe>,
+}
+
+/// A place in a file, and what is to be done there.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+pub struct Probe {
+    pub symbol: String,
+    /// In the file.
+    pub offset: u64,
+    /// From the function's first byte.
+    pub offset_in_function: u64,
+    pub instruction: String,
+    pub is_cheap: bool,
+    pub action: Action,
+    /// The function's return is caught as well.
+    pub catches_return: bool,
+    pub length: Length,
+    pub session: SessionFrom,
+    pub stack: u32,
+    pub leaves: Option<Leaves>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Action {
+    Create,
+    Destroy,
+    Handshake,
+    Read,
+    Write,
+    GoCreate,
+    GoWrite,
+    /// A read begins: whose it is.
+    GoRead,
+    /// It hands over bytes: `bytes.(*Reader).Read`.
+    GoCopyReader,
+    /// The same by `memmove`.
+    GoCopyMemory,
+    Ciphertext,
+}
+
+impl Plan {
+    /// Looks into a file for the libraries that it may hold, by its name: those that are probed for all processes, or the
+    /// others.
+    ///
+    /// # Errors
+    /// Where it is no ELF file, or cannot be read.
+    pub fn make(
+        catalogue: &Catalogue,
+        file: File,
+        name: &str,
+        is_executable: bool,
+        per_process: bool,
+    ) -> Result<Self, ElfError> {
+        let elf = ElfFile::open(file)?;
+        let mut plan = Self { file: elf.id(), libraries: Vec::new() };
+        if elf.machine() != Machine::OWN {
+            return Ok(plan);
+        }
+        for library in catalogue.candidates(name, is_executable, per_process) {
+            plan.libraries.extend(LibraryPlan::make(library, &elf)?);
+        }
+        Ok(plan)
+    }
+}
+
+impl LibraryPlan {
+    /// Nothing where the file does not hold the library.
+    fn make(library: &Library, elf: &ElfFile) -> Result<Option<Self>, ElfError> {
+        let version = match library.kind {
+            Kind::Calls => String::new(),
+            Kind::Go => match go::version(elf)? {
+                Some(version) => version,
+                None => return Ok(None),
+            },
+        };
+        let Some(found) = Found::find(library, elf)? else { return Ok(None) };
+        let probes = match library.kind {
+            Kind::Calls => found.calls(library)?,
+            Kind::Go => found.go(library)?,
+        };
+        Ok(Some(Self { library: library.name.clone(), title: library.title.clone(), version, probes }))
+    }
+}
+
+/// A library's functions in a file.
+struct Found<'a> {
+    elf: &'a ElfFile,
+    names: Vec<&'a str>,
+    symbols: Vec<Option<Symbol>>,
+}
+
+impl<'a> Found<'a> {
+    fn find(library: &'a Library, elf: &'a ElfFile) -> Result<Option<Self>, ElfError> {
+        let copies = library.functions.iter().flat_map(|function| &function.copies_by);
+        let names = library.functions.iter().map(|function| &function.symbol).chain(copies);
+        let names: Vec<&str> = names.map(String::as_str).collect();
+        let symbols = match library.kind {
+            Kind::Calls => Some(elf.symbols(&names)?),
+            Kind::Go => go::functions(elf, &names)?,
+        };
+        let Some(symbols) = symbols else { return Ok(None) };
+        let found = Self { elf, names, symbols };
+        Ok(library.needs.iter().all(|name| found.get(name).is_some()).then_some(found))
+    }
+
+    fn get(&self, name: &str) -> Option<Symbol> {
+        self.names.iter().position(|known| *known == name).and_then(|index| self.symbols[index])
+    }
+
+    /// Functions in the machine's usual convention.
+    fn calls(&self, library: &Library) -> Result<Vec<Probe>, ElfError> {
+        let mut probes: Vec<Probe> = Vec::new();
+        for function in &library.functions {
+            let Some(symbol) = self.get(&function.symbol) else { continue };
+            if function.unless.as_deref().is_some_and(|other| self.get(other).is_some()) {
+                continue;
+            }
+            let probe = match self.shared(library, function)? {
+                // The wrapper that names the pair brings the probe; the other one is left out.
+                Some(Shared::Here(inner)) => {
+                    let probe = self.call(function, inner, Length::FourthArgument)?;
+                    Probe { symbol: format!("{}'s callee", function.symbol), ..probe }
+                }
+                Some(Shared::Elsewhere) => continue,
+                None => self.call(function, symbol, function.length)?,
+            };
+            probes.push(probe);
+        }
+        Ok(probes)
+    }
+
+    fn call(&self, function: &Function, symbol: Symbol, length: Length) -> Result<Probe, ElfError> {
+        let code = self.elf.code(symbol)?;
+        let (action, needed, catches_return) = match function.role {
+            Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
+            Role::Destroy => (Action::Destroy, 0b1, false),
+            Role::Handshake => (Action::Handshake, 0b1, true),
+            Role::Ciphertext => (Action::Ciphertext, 0b110, false),
+            Role::Read => (Action::Read, needed_for(length), true),
+            Role::Write => (Action::Write, needed_for(length), true),
+        };
+        let purpose = if catches_return { Purpose::EntryAndReturn } else { Purpose::Entry };
+        let site = sites::find(self.elf.machine(), &code, symbol.address, Convention::C, needed, purpose);
+        self.probe(function, symbol, site, action, catches_return, length)
+    }
+
+    /// Whether the function and another one are wrappers of a third that takes the other one's arguments.
+    fn shared(&self, library: &Library, function: &Function) -> Result<Option<Shared>, ElfError> {
+        if let Some(other) = &function.wraps_with {
+            return Ok(self.wrapped(&function.symbol, other)?.map(Shared::Here));
+        }
+        let partner = library.functions.iter().find(|partner| partner.wraps_with.as_ref() == Some(&function.symbol));
+        let Some(partner) = partner else { return Ok(None) };
+        Ok(self.wrapped(&partner.symbol, &function.symbol)?.map(|_| Shared::Elsewhere))
+    }
+
+    fn wrapped(&self, name: &str, other: &str) -> Result<Option<Symbol>, ElfError> {
+        let (Some(one), Some(other)) = (self.get(name), self.get(other)) else { return Ok(None) };
+        let target = |symbol: Symbol| -> Result<Option<(u64, bool)>, ElfError> {
+            Ok(sites::first_call(self.elf.machine(), &self.elf.code(symbol)?, symbol.address))
+        };
+        Ok(match (target(one)?, target(other)?) {
+            (Some((one, _)), Some((other, true))) if one == other => Some(Symbol { address: one, size: 0 }),
+            _ => None,
+        })
+    }
+
+    /// Functions of Go, which never have their return caught: its stacks move.
+    fn go(&self, library: &Library) -> Result<Vec<Probe>, ElfError> {
+        let mut probes = Vec::new();
+        for function in &library.functions {
+            let Some(symbol) = self.get(&function.symbol) else { continue };
+            let code = self.elf.code(symbol)?;
+            let (action, needed) = match function.role {
+                Role::Write => (Action::GoWrite, 0b111),
+                Role::Read => (Action::GoRead, 0b1),
+                Role::Create | Role::Destroy | Role::Handshake | Role::Ciphertext => (Action::GoCreate, 0b1),
+            };
+            let machine = self.elf.machine();
+            let site = sites::find(machine, &code, symbol.address, Convention::Go, needed, Purpose::Entry);
+            probes.push(self.probe(function, symbol, site, action, false, function.length)?);
+            probes.extend(self.copies(function, symbol, &code)?);
+        }
+        Ok(probes)
+    }
+
+    /// The calls by which a function of Go copies bytes to its caller.
+    fn copies(&self, function: &Function, symbol: Symbol, code: &[u8]) -> Result<Vec<Probe>, ElfError> {
+        let machine = self.elf.machine();
+        let calls = sites::calls(machine, code, symbol.address);
+        for (index, name) in function.copies_by.iter().enumerate() {
+            let Some(target) = self.get(name) else { continue };
+            let here = calls.iter().filter(|call| call.target == target.address);
+            let action = if index == 0 { Action::GoCopyReader } else { Action::GoCopyMemory };
+            let probes: Vec<Probe> = here
+                .map(|call| {
+                    let site = sites::describe(machine, code, symbol.address, call.offset);
+                    self.probe(function, symbol, site, action, false, Length::Copied)
+                })
+                .collect::<Result<_, _>>()?;
+            if !probes.is_empty() {
+                return Ok(probes);
+            }
+        }
+        Ok(Vec::new())
+    }
+
+    fn probe(
+        &self,
+        function: &Function,
+        symbol: Symbol,
+        site: Site,
+        action: Action,
+        catches_return: bool,
+        length: Length,
+    ) -> Result<Probe, ElfError> {
+        let offset = self.elf.file_offset(symbol.address + site.offset).ok_or(ElfError::Damaged("a function"))?;
+        Ok(Probe {
+            symbol: function.symbol.clone(),
+            offset,
+            offset_in_function: site.offset,
+            instruction: site.instruction,
+            is_cheap: site.is_cheap,
+            action,
+            catches_return,
+            length,
+            session: function.session,
+            stack: site.stack,
+            leaves: site.leaves,
+        })
+    }
+}
+
+/// Where the probe of a wrapped function is.
+enum Shared {
+    Here(Symbol),
+    Elsewhere,
+}
+
+/// The session, the buffer, and where the number of bytes is told by an argument that one.
+const fn needed_for(length: Length) -> sites::Arguments {
+    match length {
+        Length::None => 0b1,
+        Length::Returned | Length::Copied => 0b11,
+        Length::ThirdArgument => 0b111,
+        Length::FourthArgument => 0b1011,
+    }
+}
+
+#[cfg(test)]
+mod tests;

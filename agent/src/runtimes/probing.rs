@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Probing: what the search has found is attached, told once and counted.
+//!
+//! In: signs of life of processes, and the capture that attaches. Out: probes, a line for each library and for each that
+//! cannot be read, counters. Does not: read plaintext.
+
+use std::{io, sync::Arc, time::Duration};
+
+use agent_common::{
+    plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told},
+    records::{OPENED_TLS, OpenedRecord},
+};
+use log::{debug, info, warn};
+use rustc_hash::FxHashMap;
+
+use super::{
+    Action, Catalogue, Found, LibraryPlan, Probe, Search,
+    catalogue::{Length, SessionFrom},
+    sites::Leaves,
+};
+use crate::{
+    capture::{Capture, CaptureError, ProbeLinks, ProbePlace, ProbeProgram},
+    ledger::{Family, Ledger},
+};
+
+/// How long a start waits for the search over the processes that are there. Longer: not ready for longer on a busy machine.
+/// Shorter: their first requests after it may go unread.
+const AT_START: Duration = Duration::from_millis(2500);
+
+/// Files that are probed. Larger: kernel memory, and open links. Smaller: libraries of further containers are not read,
+/// and counted.
+const FILES: usize = 4096;
+
+/// The probes of all files.
+pub struct Probing {
+    search: Search,
+    links: Links,
+}
+
+#[derive(Default)]
+struct Links {
+    files: Vec<ProbeLinks>,
+    /// Probes for single processes, which end with them.
+    processes: FxHashMap<u32, Vec<ProbeLinks>>,
+}
+
+impl Probing {
+    /// # Errors
+    /// Where no thread can be started.
+    pub fn start() -> io::Result<Self> {
+        Ok(Self { search: Search::start(Arc::new(Catalogue::new()))?, links: Links::default() })
+    }
+
+    /// To tell it of processes.
+    pub const fn search(&mut self) -> &mut Search {
+        &mut self.search
+    }
+
+    /// A connection was seen for the first time: by now its process may have loaded what it speaks with. Where it is what TLS
+    /// carries, on no socket that is known, the process carries its records there itself.
+    pub fn handle_opened(&mut self, record: &OpenedRecord) {
+        if record.flags & OPENED_TLS == 0 {
+            self.search.handle_speaking(record.tgid);
+        } else if record.family == 0 {
+            self.search.handle_carrier(record.tgid);
+        }
+    }
+
+    pub fn handle_exit(&mut self, tgid: u32) {
+        self.search.handle_exit(tgid);
+        self.links.processes.remove(&tgid);
+    }
+
+    /// Probes what is found in the processes that were told so far, and waits for it.
+    pub fn settle(&mut self, capture: &mut Capture, ledger: &Ledger) {
+        let links = &mut self.links;
+        self.search.settle(AT_START, |found| attach(&found, links, capture, ledger));
+    }
+
+    /// Probes what was found since the last time.
+    pub fn advance(&mut self, capture: &mut Capture, ledger: &Ledger) {
+        while let Some(found) = self.search.poll_found() {
+            attach(&found, &mut self.links, capture, ledger);
+        }
+    }
+}
+
+fn attach(found: &Found, links: &mut Links, capture: &mut Capture, ledger: &Ledger) {
+    if let Some(unreadable) = &found.unreadable {
+        let title = &unreadable.title;
+        warn!(
+            "what process {} says under TLS cannot be read ({title} in {}): {}; {}",
+            found.tgid, found.name, unreadable.reason, unreadable.remedy
+        );
+        ledger.counter(Family::TlsUnreadable, &[("reason", "library_not_readable")]).increment();
+    }
+    for library in &found.libraries {
+        if links.files.len().max(links.processes.len()) >= FILES {
+            ledger.counter(Family::TlsUnreadable, &[("reason", "too_many_files")]).increment();
+            return;
+        }
+        match capture.attach_probes(&found.file, &places(library), found.only) {
+            Ok(attached) if found.only.is_some() => {
+                links.processes.entry(found.tgid).or_default().push(attached);
+                count(library, "process", ledger);
+                debug!("process {} carries its records itself: {} in {}", found.tgid, library.title, found.name);
+            }
+            Ok(attached) => {
+                links.files.push(attached);
+                count(library, "machine", ledger);
+                info!("reading {} in {}{}", library.title, found.name, version(library));
+            }
+            Err(error) => {
+                tell_refused(found, library, &error);
+                ledger.counter(Family::TlsUnreadable, &[("reason", "probes_refused")]).increment();
+            }
+        }
+    }
+}
+
+fn tell_refused(found: &Found, library: &LibraryPlan, error: &CaptureError) {
+    let source = std::error::Error::source(error).map(|source| format!(": {source}")).unwrap_or_default();
+    warn!("{} in {} cannot be read: {}{source}", library.title, found.name, error.in_a_line());
+}
+
+fn version(library: &LibraryPlan) -> String {
+    if library.version.is_empty() { String::new() } else { format!(" ({})", library.version) }
+}
+
+fn count(library: &LibraryPlan, scope: &'static str, ledger: &Ledger) {
+    ledger.counter(Family::TlsFiles, &[("scope", scope)]).increment();
+    for probe in &library.probes {
+        let cost = if probe.is_cheap { "emulated" } else { "single_stepped" };
+        ledger.counter(Family::TlsProbes, &[("instruction", cost)]).increment();
+    }
+}
+
+/// A library's probes as the kernel takes them.
+#[must_use]
+pub fn places(library: &LibraryPlan) -> Vec<ProbePlace> {
+    library.probes.iter().flat_map(places_of).collect()
+}
+
+fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
+    let cookie = cookie(probe);
+    let place = |program, offset| ProbePlace { program, offset, cookie };
+    let enters = match probe.action {
+        // What it returns is all that is asked of it.
+        Action::Create if probe.session == SessionFrom::Returned => None,
+        Action::Create | Action::Destroy | Action::Handshake | Action::Read | Action::Write | Action::Ciphertext => {
+            Some(place(ProbeProgram::Enter, probe.offset))
+        }
+        Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
+            Some(place(ProbeProgram::Go, probe.offset))
+        }
+    };
+    let returns = probe.catches_return.then(|| place(ProbeProgram::Return, probe.offset));
+    returns.into_iter().chain(enters)
+}
+
+fn cookie(probe: &Probe) -> Cookie {
+    let action = match probe.action {
+        Action::Create => KernelAction::Create,
+        Action::Destroy => KernelAction::Destroy,
+        Action::Handshake => KernelAction::Handshake,
+        Action::Read => KernelAction::Read,
+        Action::Write => KernelAction::Write,
+        Action::GoCreate => KernelAction::GoCreate,
+        Action::GoWrite => KernelAction::GoWrite,
+        Action::GoRead => KernelAction::GoRead,
+        Action::GoCopyReader => KernelAction::GoCopyReader,
+        Action::GoCopyMemory => KernelAction::GoCopyMemory,
+        Action::Ciphertext => KernelAction::Ciphertext,
+    };
+    let told = match probe.length {
+        Length::Returned => Told::Returned,
+        Length::FourthArgument => Told::ThroughFourthArgument,
+        Length::None | Length::ThirdArgument | Length::Copied => Told::Elsewhere,
+    };
+    let given = match probe.session {
+        SessionFrom::FirstArgument => Given::FirstArgument,
+        SessionFrom::Returned => Given::Returned,
+        SessionFrom::ThroughFirstArgument => Given::ThroughFirstArgument,
+    };
+    let again = match probe.leaves {
+        Some(Leaves::BelowOrSame) => ComesAgain::BelowOrSame,
+        Some(Leaves::Below) => ComesAgain::Below,
+        None => ComesAgain::Never,
+    };
+    // The check of the stack is Go's; in C the same jump means something else.
+    let again = if matches!(action, KernelAction::GoCreate | KernelAction::GoWrite | KernelAction::GoRead) {
+        again
+    } else {
+        ComesAgain::Never
+    };
+    Cookie::new(action, told, given, again, probe.stack)
+}

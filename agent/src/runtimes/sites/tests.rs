@@ -1,0 +1,131 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! Sites in code that compilers have really made, as bytes.
+
+use super::*;
+
+const AT: u64 = 0x10_0000;
+const THREE: Arguments = 0b111;
+
+#[track_caller]
+fn check(
+    machine: Machine,
+    code: &[u8],
+    convention: Convention,
+    purpose: Purpose,
+    offset: u64,
+    text: &str,
+    cheap: bool,
+) {
+    let site = find(machine, code, AT, convention, THREE, purpose);
+    assert_eq!((site.offset, site.instruction.as_str(), site.is_cheap), (offset, text, cheap), "{site:?}");
+}
+
+/// OpenSSL 3.0 on Debian 12: `sub rsp; mov rax, fs; mov [rsp], rax; xor eax, eax; test edx, edx; js; mov rcx, rsp; movsxd;
+/// call`.
+const SSL_READ: &[u8] = &[
+    0x48, 0x83, 0xec, 0x18, 0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0, 0x48, 0x89, 0x44, 0x24, 0x08, 0x31, 0xc0,
+    0x85, 0xd2, 0x78, 0x2f, 0x48, 0x89, 0xe1, 0x48, 0x63, 0xd2, 0xe8, 0x3d, 0xfe, 0xff, 0xff,
+];
+const SSL_READ_EX: &[u8] = &[0x48, 0x83, 0xec, 0x08, 0xe8, 0x57, 0xfe, 0xff, 0xff, 0x31, 0xd2];
+
+#[test]
+fn arguments_are_read_at_the_first_jump() {
+    check(Machine::X86_64, SSL_READ, Convention::C, Purpose::Entry, 22, "js 100047h", true);
+    let site = find(Machine::X86_64, SSL_READ, AT, Convention::C, THREE, Purpose::Entry);
+    assert_eq!(site.stack, 0x18);
+}
+
+#[test]
+fn a_return_is_never_caught_past_a_change_of_the_stack() {
+    check(Machine::X86_64, SSL_READ, Convention::C, Purpose::EntryAndReturn, 0, "sub rsp,18h", false);
+    // `endbr64; push rbp`: the return address is still on top.
+    let code = [0xf3, 0x0f, 0x1e, 0xfa, 0x55, 0x48, 0x89, 0xe5];
+    check(Machine::X86_64, &code, Convention::C, Purpose::EntryAndReturn, 4, "push rbp", true);
+}
+
+#[test]
+fn two_wrappers_of_one_function_are_known_by_their_call() {
+    let read = first_call(Machine::X86_64, SSL_READ, AT);
+    let read_ex = first_call(Machine::X86_64, SSL_READ_EX, AT);
+    assert_eq!(read, Some((AT + 35 - 0x1c3, false)));
+    assert_eq!(read_ex, Some((AT + 9 - 0x1a9, true)));
+}
+
+#[test]
+fn an_argument_that_is_written_ends_the_walk() {
+    // `sub rsp, 8; mov rsi, rax; js`
+    let code = [0x48, 0x83, 0xec, 0x08, 0x48, 0x89, 0xc6, 0x78, 0x10, 0xc3];
+    check(Machine::X86_64, &code, Convention::C, Purpose::Entry, 0, "sub rsp,8h", false);
+}
+
+#[test]
+fn a_place_that_a_loop_comes_back_to_is_not_taken() {
+    // `test rdi, rdi; js +0x10; nop [rax]; jmp back to the js`
+    let code = [0x48, 0x85, 0xff, 0x78, 0x10, 0x0f, 0x1f, 0x00, 0xeb, 0xf9];
+    check(Machine::X86_64, &code, Convention::C, Purpose::Entry, 0, "test rdi,rdi", false);
+}
+
+#[test]
+fn pushes_of_registers_are_emulated_with_no_other_prefix() {
+    for (code, cheap) in [(&[0x55][..], true), (&[0x41, 0x57], true), (&[0x48, 0x55], false), (&[0xff, 0x30], false)] {
+        assert_eq!(describe(Machine::X86_64, code, AT, 0).is_cheap, cheap, "{code:x?}");
+    }
+}
+
+#[test]
+fn go_is_probed_at_the_check_of_its_stack() {
+    // `lea r12, [rsp-48h]; cmp r12, [r14+10h]; jbe`
+    let code = [0x4c, 0x8d, 0x64, 0x24, 0xb8, 0x4d, 0x3b, 0x66, 0x10, 0x0f, 0x86, 0x93, 0x07, 0, 0];
+    let site = find(Machine::X86_64, &code, AT, Convention::Go, THREE, Purpose::Entry);
+    assert_eq!((site.offset, site.is_cheap, site.leaves), (9, true, Some(Leaves::BelowOrSame)));
+}
+
+fn arm(words: &[u32]) -> Vec<u8> {
+    words.iter().flat_map(|word| word.to_le_bytes()).collect()
+}
+
+#[test]
+fn arm64_walks_to_the_first_branch() {
+    // `ldr x16, [x28, #16]; cmp sp, x16; b.ls`
+    let go = arm(&[0xf940_0b90, 0xeb30_63ff, 0x5400_0609]);
+    let site = find(Machine::Arm64, &go, AT, Convention::Go, THREE, Purpose::Entry);
+    assert_eq!((site.offset, site.is_cheap, site.leaves), (8, true, Some(Leaves::BelowOrSame)));
+    // `stp x29, x30, [sp, #-48]!; mov x29, sp; cbz x0`
+    let c = arm(&[0xa9bd_7bfd, 0x9100_03fd, 0xb400_0100]);
+    check(Machine::Arm64, &c, Convention::C, Purpose::Entry, 8, "cbz", true);
+    check(Machine::Arm64, &c, Convention::C, Purpose::EntryAndReturn, 0, "stp", false);
+    // `mov x0, x19; cbz x0`: the first argument is gone.
+    let written = arm(&[0xaa13_03e0, 0xb400_0100]);
+    check(Machine::Arm64, &written, Convention::C, Purpose::Entry, 0, "mov", false);
+    // `ldr x1, [x0]; cbz x0`
+    let loaded = arm(&[0xf940_0001, 0xb400_0100]);
+    check(Machine::Arm64, &loaded, Convention::C, Purpose::Entry, 0, "0xf9400001", false);
+}
+
+#[test]
+fn arm64_calls_lead_forward_and_back() {
+    let code = arm(&[0x9400_0010, 0x97ff_fff0]);
+    let found = calls(Machine::Arm64, &code, AT);
+    assert_eq!(found, [CallSite { offset: 0, target: AT + 0x40 }, CallSite { offset: 4, target: AT + 4 - 0x40 }]);
+}
+
+/// No bytes make it panic, or a site beyond them.
+#[test]
+fn any_bytes_have_a_site() {
+    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
+    for _ in 0..20_000 {
+        let code: Vec<u8> = (0..24)
+            .map(|_| {
+                state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1);
+                (state >> 56) as u8
+            })
+            .collect();
+        for machine in [Machine::X86_64, Machine::Arm64] {
+            for purpose in [Purpose::Entry, Purpose::EntryAndReturn] {
+                let site = find(machine, &code, AT, Convention::C, THREE, purpose);
+                assert!(site.offset < 24 && (purpose == Purpose::Entry || site.stack == 0), "{code:x?}");
+            }
+            let _ = (calls(machine, &code, AT), first_call(machine, &code, AT));
+        }
+    }
+}

@@ -1,0 +1,158 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask bench uprobe`: what probes in TLS libraries cost at the places that Onlooker chooses, against the same at the
+//! entries of the functions.
+//!
+//! Programs that do nothing are attached, so that only the breakpoints count. A program makes TLS requests in memory or over
+//! loopback and says how long one takes; the three states alternate, and medians are compared: a machine that slows down
+//! meanwhile slows all of them. Clocks are the machine's own, so that ratios of one run mean something, and little else.
+
+use std::{
+    fs::File,
+    io::{BufRead as _, BufReader, Write as _},
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    process::{Child, Command, Stdio},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use onlooker::runtimes::{self, Found, Probe};
+
+#[path = "../cost/bpf.rs"]
+#[expect(dead_code, reason = "shared with another bench, which uses the rest")]
+mod bpf;
+mod entries;
+mod link;
+
+use link::Places;
+
+/// Rounds of the three states. More: the medians are steadier. Fewer: it ends sooner.
+const ROUNDS: usize = 9;
+
+fn main() -> Result<()> {
+    if let Ok(machine) = std::fs::read_to_string("/proc/cpuinfo") {
+        let model = machine.lines().find_map(|line| line.strip_prefix("model name\t: "));
+        println!("{}, {}", model.unwrap_or("processor not known"), std::fs::read_to_string("/proc/version")?.trim());
+    }
+    println!("\n{:<10}{:>14}{:>14}{:>14}{:>10}", "", "no probes", "at entries", "our places", "ratio");
+    for workload in Workload::ALL {
+        match workload.measure() {
+            Ok(Some([none, entries, places])) => {
+                let ratio = (places - none) / (entries - none);
+                println!("{:<10}{none:>11.0} ns{entries:>11.0} ns{places:>11.0} ns{ratio:>10.2}", workload.name);
+            }
+            Ok(None) => println!("{:<10}skipped: the machine has no {}", workload.name, workload.interpreter),
+            Err(error) => println!("{:<10}failed: {error:#}", workload.name),
+        }
+    }
+    println!("\nA TLS request: what is asked is written and read, and so is the answer; by one process.");
+    Ok(())
+}
+
+struct Workload {
+    name: &'static str,
+    interpreter: &'static str,
+    script: &'static str,
+    library: &'static str,
+}
+
+impl Workload {
+    const ALL: [Self; 3] = [
+        Self { name: "OpenSSL", interpreter: "python3", script: "memory.py", library: "openssl" },
+        Self { name: "Node", interpreter: "node", script: "loopback.js", library: "openssl" },
+        Self { name: "Go", interpreter: "go", script: "pipe.go", library: "go" },
+    ];
+
+    /// Nanoseconds for a request without probes, with them at entries, and at our places.
+    fn measure(&self) -> Result<Option<[f64; 3]>> {
+        let folder = tempfile::tempdir()?;
+        let Some(mut program) = self.start(folder.path())? else { return Ok(None) };
+        let found = runtimes::look_into(program.child.id());
+        let of_library = |found: &&Found| found.libraries.iter().any(|library| library.library == self.library);
+        let found = found.iter().find(of_library).context("the library was not found in the program")?;
+        let library =
+            found.libraries.iter().find(|library| library.library == self.library).expect("it was just found");
+        let mut measured = [const { Vec::new() }; 3];
+        program.request()?;
+        for _ in 0..ROUNDS {
+            measured[0].push(program.request()?);
+            let links = attach(&found.file, &entries::of(&found.file, &library.probes)?)?;
+            measured[1].push(program.request()?);
+            drop(links);
+            let links = attach(&found.file, &ours(&library.probes))?;
+            measured[2].push(program.request()?);
+            drop(links);
+        }
+        Ok(Some(measured.map(median)))
+    }
+
+    fn start(&self, folder: &Path) -> Result<Option<Program>> {
+        if Command::new(self.interpreter).arg("version").output().is_err() {
+            return Ok(None);
+        }
+        let made = rcgen::generate_simple_self_signed(["localhost".to_owned()])?;
+        let (certificate, key) = (folder.join("certificate.pem"), folder.join("key.pem"));
+        std::fs::write(&certificate, made.cert.pem())?;
+        std::fs::write(&key, made.signing_key.serialize_pem())?;
+        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("bench/uprobe").join(self.script);
+        let mut command = if self.interpreter == "go" {
+            Command::new(build_go(&script, folder)?)
+        } else {
+            let mut command = Command::new(self.interpreter);
+            command.arg(script);
+            command
+        };
+        command.env("CERTIFICATE", certificate).env("KEY", key).stdin(Stdio::piped()).stdout(Stdio::piped());
+        let mut child = command.spawn()?;
+        let answers = BufReader::new(child.stdout.take().expect("it is piped"));
+        Ok(Some(Program { child, answers }))
+    }
+}
+
+fn build_go(script: &Path, folder: &Path) -> Result<PathBuf> {
+    std::fs::copy(script, folder.join("main.go"))?;
+    std::fs::write(folder.join("go.mod"), "module pipe\n\ngo 1.17\n")?;
+    let binary = folder.join("pipe");
+    let built =
+        Command::new("go").args(["build", "-o"]).arg(&binary).current_dir(folder).env("CGO_ENABLED", "0").status()?;
+    ensure!(built.success(), "the Go program does not build");
+    Ok(binary)
+}
+
+/// A program that measures a request for each line that it gets. Dropped, it is killed.
+struct Program {
+    child: Child,
+    answers: BufReader<std::process::ChildStdout>,
+}
+
+impl Program {
+    fn request(&mut self) -> Result<f64> {
+        let orders = self.child.stdin.as_mut().expect("it is piped");
+        orders.write_all(b"go\n")?;
+        orders.flush()?;
+        let mut line = String::new();
+        self.answers.read_line(&mut line)?;
+        line.trim().parse().with_context(|| format!("the program said {line:?}"))
+    }
+}
+
+impl Drop for Program {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn ours(probes: &[Probe]) -> Places {
+    let entered = probes.iter().map(|probe| probe.offset).collect();
+    let returned = probes.iter().filter(|probe| probe.catches_return).map(|probe| probe.offset).collect();
+    Places { entered, returned }
+}
+
+fn attach(file: &File, places: &Places) -> Result<Vec<OwnedFd>> {
+    Ok(link::attach(file, places)?)
+}
+
+fn median(mut values: Vec<f64>) -> f64 {
+    values.sort_by(f64::total_cmp);
+    values[values.len() / 2]
+}
