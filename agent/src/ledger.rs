@@ -33,6 +33,9 @@ pub enum Family {
     TlsFiles,
     TlsProbes,
     TlsUnreadable,
+    SpansWithoutPod,
+    PodsRefused,
+    ClusterFailures,
 }
 
 impl Family {
@@ -57,6 +60,9 @@ impl Family {
             Self::TlsFiles => "onlooker_tls_files_total",
             Self::TlsProbes => "onlooker_tls_probes_total",
             Self::TlsUnreadable => "onlooker_tls_unreadable_total",
+            Self::SpansWithoutPod => "onlooker_spans_without_pod_total",
+            Self::PodsRefused => "onlooker_kubernetes_pods_refused_total",
+            Self::ClusterFailures => "onlooker_kubernetes_failures_total",
         }
     }
 
@@ -80,6 +86,9 @@ impl Family {
             Self::TlsFiles => "Files whose TLS is read.",
             Self::TlsProbes => "Places in them that are probed.",
             Self::TlsUnreadable => "Programs that speak TLS and cannot be read.",
+            Self::SpansWithoutPod => "Spans of pods that left before the API server had told of the pod.",
+            Self::PodsRefused => "Pods of this node that are not known, for want of room.",
+            Self::ClusterFailures => "Requests to the API server that failed.",
         }
     }
 }

@@ -10,7 +10,7 @@ use agent_protocols::WholeMessage;
 use crate::{
     capture::KernelEvent,
     connections::{Advice, Connections, Heard, Limits, Listener, Side, Unread},
-    enrich::Enrich,
+    enrich::{Enrich, Held},
     exchanges::Exchanges,
     export::Outputs,
     ledger::{Counter, Family, Ledger},
@@ -37,7 +37,13 @@ impl Pipeline {
             connections: Connections::new(ledger, Limits::default()),
             exchanges: Exchanges::new(ledger),
             spans: Spans::new(ledger, clock),
-            exit: Exit { enrich, policy, outputs, spans: 0 },
+            exit: Exit {
+                enrich,
+                held: Held::new(ledger),
+                way_out: WayOut { policy, outputs },
+                spans: 0,
+                now: KernelTime::default(),
+            },
             records: ledger.counter(Family::KernelRecords, &[]),
             unfinished: ledger.counter(Family::ExchangesIncomplete, &[("reason", "watching_stopped")]),
         }
@@ -71,6 +77,7 @@ impl Pipeline {
     pub fn handle_time(&mut self, now: KernelTime) {
         let Self { connections, exchanges, spans, exit, .. } = self;
         connections.handle_time(now, &mut Pairing { exchanges, spans });
+        exit.handle_time(now);
         spans.handle_time(now, &mut |span| exit.handle_span(span));
     }
 
@@ -86,7 +93,7 @@ impl Pipeline {
 
     /// Tells a person something between the waterfalls.
     pub fn tell(&self, text: String) {
-        if let Some(stdout) = &self.exit.outputs.stdout {
+        if let Some(stdout) = &self.exit.way_out.outputs.stdout {
             stdout.handle_text(text);
         }
     }
@@ -112,7 +119,8 @@ impl Pipeline {
         unfinished.add(exchanges.open() as u64);
         spans.handle_time(now, &mut |span| exit.handle_span(span));
         spans.finish(&mut |span| exit.handle_span(span));
-        self.exit.outputs
+        exit.finish();
+        self.exit.way_out.outputs
     }
 }
 
@@ -135,16 +143,45 @@ impl Listener for Pairing<'_> {
 /// The stages behind `trace`: what a span passes on its way out.
 struct Exit {
     enrich: Enrich,
+    held: Held,
+    way_out: WayOut,
+    spans: u64,
+    now: KernelTime,
+}
+
+/// Behind `enrich`.
+struct WayOut {
     policy: Policy,
     outputs: Outputs,
-    spans: u64,
 }
 
 impl Exit {
     fn handle_span(&mut self, span: &mut Span) {
         self.spans += 1;
-        let resource = self.enrich.resource(span.tgid);
-        if let Some(released) = self.policy.release(span, resource) {
+        let Self { enrich, held, way_out, now, .. } = self;
+        if !enrich.is_in_cluster() || !held.offer(span, *now, enrich) {
+            way_out.release(enrich, span);
+        }
+    }
+
+    fn handle_time(&mut self, now: KernelTime) {
+        self.now = now;
+        if self.enrich.is_in_cluster() {
+            let Self { enrich, held, way_out, .. } = self;
+            let is_news = enrich.handle_pods();
+            held.handle_time(now, is_news, enrich, &mut |enrich, span| way_out.release(enrich, span));
+        }
+    }
+
+    fn finish(&mut self) {
+        let Self { enrich, held, way_out, .. } = self;
+        held.finish(enrich, &mut |enrich, span| way_out.release(enrich, span));
+    }
+}
+
+impl WayOut {
+    fn release(&mut self, enrich: &mut Enrich, span: &mut Span) {
+        if let Some(released) = self.policy.release(span, enrich.resource(span.tgid)) {
             self.outputs.handle_span(released);
         }
     }

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::{
     admin::Health,
     capture::{Frame, KernelEvent, Recording},
-    config::Config,
+    config::{Config, KubernetesConfig},
     enrich::{Enrich, FactSource, HostFacts, ProcessFacts},
     export::Outputs,
     ledger::Ledger,
@@ -44,7 +44,7 @@ pub enum RecordedFacts {
 pub fn replay(config: &Config, path: &Path) -> Result<(), RunError> {
     let ledger = Arc::new(Ledger::new());
     let recording = Recording::open(path)?;
-    let quiet = Config { admin: None, ..config.clone() };
+    let quiet = Config { admin: None, kubernetes: KubernetesConfig::default(), ..config.clone() };
     let services = Services::start(&quiet, &ledger, &Arc::new(Health::default()))?;
     let stdout = printing::start(config, &ledger).map_err(RunError::Thread)?;
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);

@@ -23,7 +23,10 @@ use crate::{
     config::{Config, Print},
     connections::{Advice, Copying},
     doctor,
-    enrich::{Enrich, FactSource as _, LiveFacts},
+    enrich::{
+        Enrich, FactSource as _, LiveFacts,
+        kubernetes::{AccessError, Pods},
+    },
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
     memory,
@@ -75,6 +78,8 @@ pub enum RunError {
     Otlp(#[from] OtlpError),
     #[error(transparent)]
     Recording(#[from] RecordingError),
+    #[error("Kubernetes cannot be asked: {0}; `--kubernetes off` does without")]
+    Cluster(#[from] AccessError),
     #[error("cannot start a thread: {0}")]
     Thread(io::Error),
 }
@@ -85,7 +90,7 @@ impl RunError {
     pub const fn exit_status(&self) -> u8 {
         match self {
             Self::Capture(error) => error.exit_status(),
-            Self::Selection(_) | Self::Otlp(_) => 2,
+            Self::Selection(_) | Self::Otlp(_) | Self::Cluster(_) => 2,
             Self::Admin(_) | Self::Recording(_) | Self::Thread(_) => 1,
         }
     }
@@ -116,7 +121,10 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     health.set_readiness(Readiness::Attached);
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
-    let enrich = Enrich::new(config, LiveFacts);
+    let mut enrich = Enrich::new(config, LiveFacts);
+    if let Some(changes) = services.pods() {
+        enrich.join_cluster(Pods::new(&ledger), changes, config.kubernetes.cluster_name.clone());
+    }
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);
     let probing = if config.reads_tls { Some(Probing::start().map_err(RunError::Thread)?) } else { None };

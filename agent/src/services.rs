@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What talks to the outside, on a thread of its own: the admin server, the sender of spans, signals.
+//! What talks to the outside, on a thread of its own: the admin server, the sender of spans, the watch of pods, signals.
 //!
-//! In: the configuration. Out: the exporter's near end, and whether it is time to stop.
+//! In: the configuration. Out: the exporter's near end, what is told of pods, and whether it is time to stop.
 
 use std::{
     sync::{
@@ -16,12 +16,16 @@ use log::info;
 use tokio::{
     runtime::Builder,
     signal::unix::{Signal, SignalKind, signal},
-    sync::oneshot,
+    sync::{mpsc, oneshot},
 };
 
 use crate::{
     admin::{Health, Server, process_gauges},
     config::Config,
+    enrich::{
+        FactSource as _, LiveFacts,
+        kubernetes::{PodChange, PodWatch},
+    },
     export::{
         Outputs,
         otlp::{self, OtlpExporter, OtlpSender},
@@ -34,6 +38,8 @@ use crate::{
 pub struct Services {
     otlp: Option<OtlpExporter>,
     is_stopping: Arc<AtomicBool>,
+    /// What the API server tells of this node's pods, until the pipeline takes it.
+    pods: Mutex<Option<mpsc::Receiver<PodChange>>>,
     /// Told when the pipeline has given its last span, and until when to send.
     last_span: Mutex<Option<oneshot::Sender<Instant>>>,
     thread: JoinHandle<()>,
@@ -61,21 +67,28 @@ impl Services {
             }
             None => None,
         };
+        let (watch, pods) = PodWatch::new(&config.kubernetes, &LiveFacts.host().name, ledger)?.unzip();
         let signals = Signals::new().map_err(RunError::Thread)?;
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&is_stopping);
         let (sender, last_span) = oneshot::channel();
         let thread = thread::Builder::new().name("services".to_owned());
         let thread = thread
-            .spawn(move || runtime.block_on(serve(admin, far, signals, stopping, last_span)))
+            .spawn(move || runtime.block_on(serve(admin, far, watch, signals, stopping, last_span)))
             .map_err(RunError::Thread)?;
-        Ok(Self { otlp: near, is_stopping, last_span: Mutex::new(Some(sender)), thread })
+        Ok(Self { otlp: near, is_stopping, pods: Mutex::new(pods), last_span: Mutex::new(Some(sender)), thread })
     }
 
     /// The pipeline's end of the way to the collector.
     #[must_use]
     pub fn otlp(&self) -> Option<OtlpExporter> {
         self.otlp.clone()
+    }
+
+    /// The pipeline's end of the way from the API server, once; nothing where there is no cluster.
+    #[must_use]
+    pub fn pods(&self) -> Option<mpsc::Receiver<PodChange>> {
+        self.pods.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A signal has come.
@@ -105,6 +118,7 @@ impl Services {
 async fn serve(
     admin: Option<Server>,
     sender: Option<OtlpSender>,
+    pods: Option<PodWatch>,
     signals: Signals,
     is_stopping: Arc<AtomicBool>,
     last_span: oneshot::Receiver<Instant>,
@@ -123,9 +137,16 @@ async fn serve(
             None => drop(flush.await),
         }
     };
+    let watching = async {
+        if let Some(pods) = pods {
+            pods.run().await;
+        }
+        std::future::pending::<()>().await;
+    };
     tokio::select! {
         () = sending => {}
         () = admin => {}
+        () = watching => {}
         () = signals.watch(&is_stopping) => {}
     }
 }

@@ -10,6 +10,8 @@ use std::{
     time::{Duration, Instant},
 };
 
+#[cfg(feature = "cluster")]
+pub mod cluster;
 pub mod collector;
 pub mod ledger;
 pub mod load;
@@ -17,6 +19,8 @@ pub mod onlooker;
 pub mod server;
 pub mod spans;
 
+#[cfg(feature = "cluster")]
+pub use cluster::Cluster;
 pub use collector::Collector;
 pub use ledger::Ledger;
 pub use load::{Load, LoadReport, raise_open_files};

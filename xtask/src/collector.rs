@@ -45,7 +45,8 @@ pub fn run() -> Result<PathBuf> {
     Ok(program)
 }
 
-fn cache() -> Result<PathBuf> {
+/// What is built once per machine.
+pub fn cache() -> Result<PathBuf> {
     let folder = env::var_os("XDG_CACHE_HOME")
         .map(PathBuf::from)
         .or_else(|| Some(PathBuf::from(env::var_os("HOME")?).join(".cache")))

@@ -10,6 +10,7 @@ use anyhow::{Result, bail};
 mod bench;
 mod build;
 mod ci;
+mod cluster;
 mod collector;
 mod demo;
 mod fuzz;
@@ -42,6 +43,7 @@ cargo xtask TASK
   vm KERNEL -- PROGRAM ARGUMENTS…
                       run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
+  cluster             build the Kubernetes API of the cluster tests, once per machine (about ten minutes)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
@@ -74,6 +76,7 @@ fn run() -> Result<()> {
         ["bench", "load", options @ ..] => bench::load(options),
         ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
+        ["cluster"] => cluster::run().map(drop),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {
             print!("{USAGE}");

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, collector,
+    build, cluster, collector,
     steps::{output_of, say},
     tally::{Tally, run_tests},
     workspace::{cargo, has_capability, is_root, onlooker},
@@ -17,7 +17,8 @@ struct Suite {
     name: &'static str,
     /// What the machine lacks.
     obstacle: Option<String>,
-    collector: Option<PathBuf>,
+    /// A variable that says where other programs are.
+    programs: Option<(&'static str, PathBuf)>,
 }
 
 pub fn run() -> Result<()> {
@@ -40,10 +41,16 @@ pub fn run_all() -> Result<Tally> {
         Ok(program) => (Some(program), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
+    let collector = collector.map(|program| ("ONLOOKER_COLLECTOR", program));
+    let (kubernetes, absent) = match cluster::find() {
+        Ok(folder) => (Some(("ONLOOKER_KUBERNETES_PROGRAMS", folder)), None),
+        Err(missing) => (None, Some(missing)),
+    };
     let suites = [
-        Suite { name: "kernel", obstacle: kernel.clone(), collector: None },
-        Suite { name: "tls", obstacle: kernel.clone(), collector: None },
-        Suite { name: "e2e", obstacle: kernel.or(missing), collector },
+        Suite { name: "kernel", obstacle: kernel.clone(), programs: None },
+        Suite { name: "tls", obstacle: kernel.clone(), programs: None },
+        Suite { name: "e2e", obstacle: kernel.clone().or(missing), programs: collector },
+        Suite { name: "cluster", obstacle: kernel.or(absent), programs: kubernetes },
     ];
     for suite in suites {
         summary.push((suite.name, suite.run()?, suite.obstacle));
@@ -72,7 +79,7 @@ impl Suite {
         // One at a time: the tests watch, and some of them flood, the machine that the others run on.
         let mut test = test();
         test.args(["--", "--test-threads=1"]).env("ONLOOKER_BINARY", onlooker());
-        run_tests(test.envs(self.collector.iter().map(|program| ("ONLOOKER_COLLECTOR", program))))
+        run_tests(test.envs(self.programs.iter().map(|(variable, place)| (variable, place))))
     }
 }
 

@@ -46,7 +46,7 @@ const FOREIGN: &[&str] = &[
 ];
 
 /// Sections of the other agents' files of which some keys are read: the others in them are foreign.
-const HALF_FOREIGN: &[&str] = &["otel_traces_export", "otel_metrics_export"];
+const HALF_FOREIGN: &[&str] = &["attributes", "otel_traces_export", "otel_metrics_export"];
 
 pub(super) fn read(entries: &[Entry], settings: &mut Settings) {
     read_section("", entries, settings);

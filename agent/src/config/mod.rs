@@ -22,7 +22,7 @@ mod settings;
 #[cfg(test)]
 mod tests;
 mod values;
-mod yaml;
+pub(crate) mod yaml;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
@@ -55,6 +55,26 @@ pub struct Config {
     pub shutdown_timeout: Duration,
     /// Bytes of the kernel's ring buffer: a power of two of at least one page.
     pub ring_bytes: u32,
+    pub kubernetes: KubernetesConfig,
+}
+
+/// Whether and how the cluster is asked.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct KubernetesConfig {
+    pub mode: KubernetesMode,
+    pub kubeconfig: Option<PathBuf>,
+    /// Absent: found out.
+    pub node_name: Option<String>,
+    pub cluster_name: Option<String>,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KubernetesMode {
+    /// In a pod, and where a kubeconfig is named.
+    Auto,
+    On,
+    #[default]
+    Off,
 }
 
 /// Which processes are watched.

@@ -52,6 +52,10 @@ pub(super) enum Key {
     Log,
     ShutdownTimeout,
     RingSize,
+    Kubernetes,
+    Kubeconfig,
+    NodeName,
+    ClusterName,
 }
 
 /// How the texts of an option combine, and whether they may be shown.
@@ -108,6 +112,7 @@ impl Row {
 pub(super) const SELECTION: &str = "What is watched";
 pub(super) const OUTPUT: &str = "Where spans go";
 pub(super) const NAMING: &str = "Names and sampling";
+pub(super) const CLUSTER: &str = "Kubernetes";
 pub(super) const RUNNING: &str = "Running";
 
 const fn row(key: Key, kind: Kind, environment: &'static str, file: &'static str, help: &'static str) -> Row {

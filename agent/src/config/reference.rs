@@ -7,7 +7,7 @@ use clap_complete::Shell;
 
 use super::{
     command_line::parser,
-    options::{NAMING, OUTPUT, RUNNING, Row, SELECTION, TABLE},
+    options::{CLUSTER, NAMING, OUTPUT, RUNNING, Row, SELECTION, TABLE},
 };
 
 /// `docs/options.md`; a test holds the file to it.
@@ -20,7 +20,7 @@ pub fn options_page() -> String {
          A flag is stronger than the environment, the environment than the YAML file, the file than the default. \
          Names in italics are those of the other eBPF agents: they are accepted, and `onlooker check` says which were used.\n",
     );
-    for group in [SELECTION, OUTPUT, NAMING, RUNNING] {
+    for group in [SELECTION, OUTPUT, NAMING, CLUSTER, RUNNING] {
         let _ =
             writeln!(page, "\n## {group}\n\n| flag | environment | YAML | meaning | default |\n|---|---|---|---|---|");
         for row in TABLE.iter().filter(|row| row.group == group) {

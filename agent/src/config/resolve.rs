@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use super::{
-    BatchConfig, Config, OtlpConfig, Print, SamplerConfig, Selection, Selector,
+    BatchConfig, Config, KubernetesConfig, OtlpConfig, Print, SamplerConfig, Selection, Selector,
     options::Key,
     otlp, pairs, patterns,
     problem::{Problem, Warning},
@@ -36,6 +36,7 @@ pub(super) fn resolve(settings: &mut Settings) -> Option<Config> {
     let log = settings.value(Key::Log, values::log_filter);
     let shutdown_timeout: Option<Duration> = settings.value(Key::ShutdownTimeout, values::time);
     let ring_bytes = settings.value(Key::RingSize, values::ring_size);
+    let kubernetes = kubernetes(settings);
     if !settings.problems.is_empty() {
         return None;
     }
@@ -55,6 +56,7 @@ pub(super) fn resolve(settings: &mut Settings) -> Option<Config> {
         log: log?,
         shutdown_timeout: shutdown_timeout?,
         ring_bytes: ring_bytes?,
+        kubernetes: kubernetes?,
     })
 }
 
@@ -72,6 +74,14 @@ fn selection(settings: &mut Settings) -> Selection {
     }
     include.extend(settings.include.iter().cloned());
     Selection { include, exclude: settings.exclude.clone(), pids }
+}
+
+fn kubernetes(settings: &mut Settings) -> Option<KubernetesConfig> {
+    let mode = settings.value(Key::Kubernetes, values::kubernetes);
+    let kubeconfig = settings.value(Key::Kubeconfig, values::first_path);
+    let node_name = settings.value(Key::NodeName, values::plain);
+    let cluster_name = settings.value(Key::ClusterName, values::plain);
+    Some(KubernetesConfig { mode: mode?, kubeconfig, node_name, cluster_name })
 }
 
 fn print(settings: &mut Settings, otlp: Option<&OtlpConfig>) -> Option<Print> {

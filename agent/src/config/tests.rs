@@ -81,6 +81,7 @@ fn with_nothing_given_the_defaults_hold() {
             log: "info".to_owned(),
             shutdown_timeout: Duration::from_secs(10),
             ring_bytes: agent_common::limits::RING_BYTES,
+            kubernetes: KubernetesConfig { mode: KubernetesMode::Auto, ..KubernetesConfig::default() },
         }
     );
 }
@@ -229,6 +230,25 @@ fn kubernetes_conditions_widen_with_a_warning() {
 }
 
 #[test]
+fn how_the_cluster_is_asked() {
+    let of =
+        |arguments: &str, environment: &[(&str, &str)], yaml: &str| config_of(arguments, environment, yaml).kubernetes;
+    assert_eq!(of("--kubernetes off", &[], "").mode, KubernetesMode::Off);
+    assert_eq!(of("", &[("BEYLA_KUBE_METADATA_ENABLE", "true")], "").mode, KubernetesMode::On);
+    assert_eq!(of("", &[], "attributes:\n  kubernetes:\n    enable: autodetect\n").mode, KubernetesMode::Auto);
+    let given = [("NODE_NAME", "n1"), ("KUBECONFIG", "/a:/b"), ("OTEL_EBPF_KUBE_CLUSTER_NAME", "east")];
+    let expected = KubernetesConfig {
+        mode: KubernetesMode::Auto,
+        kubeconfig: Some("/a".into()),
+        node_name: Some("n1".to_owned()),
+        cluster_name: Some("east".to_owned()),
+    };
+    assert_eq!(of("", &given, ""), expected);
+    let warnings = warnings_of(&[], "attributes:\n  select: {}\n  kubernetes:\n    drop_external: true\n");
+    assert_eq!(warnings.len(), 2, "{warnings:?}");
+}
+
+#[test]
 fn where_traces_go() {
     use OtlpProtocol::{Grpc, HttpProtobuf};
     let base = "OTEL_EXPORTER_OTLP_ENDPOINT";
@@ -367,7 +387,7 @@ fn running() {
 fn names_of_the_other_agents_without_meaning_are_warnings() {
     for (name, value, expected) in [
         ("BEYLA_METRICS_FEATURES", "x", Some("BEYLA_METRICS_FEATURES has no meaning")),
-        ("OTEL_EBPF_KUBE_METADATA_ENABLE", "true", Some("OTEL_EBPF_KUBE_METADATA_ENABLE has no meaning")),
+        ("OTEL_EBPF_KUBE_RECONNECT_INITIAL_INTERVAL", "5s", Some("has no meaning")),
         ("BEYLA_OPN_PORT", "80", Some("did you mean `BEYLA_OPEN_PORT`?")),
         ("OTEL_EXPORTER_OTLP_ENDPONT", "x", Some("did you mean `OTEL_EXPORTER_OTLP_ENDPOINT`?")),
         ("OTEL_EXPORTER_OTLP_METRICS_ENDPOINT", "http://c:4318/v1/metrics", Some("metrics are not sent yet")),

@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use env_filter::Builder as LogFilter;
 
-use super::{BackendChoice, OtlpProtocol, PortRange, Print, nearest::nearest};
+use super::{BackendChoice, KubernetesMode, OtlpProtocol, PortRange, Print, nearest::nearest};
 
 /// Why a text is no value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -65,6 +65,10 @@ pub(super) fn print(text: &str) -> Result<Print, Refusal> {
 pub(super) fn backend(text: &str) -> Result<BackendChoice, Refusal> {
     use BackendChoice::{Auto, Fentry, Kprobe, Syscall};
     named(text, &["auto", "fentry", "kprobe", "syscall"], &[Auto, Fentry, Kprobe, Syscall])
+}
+
+pub(super) fn kubernetes(text: &str) -> Result<KubernetesMode, Refusal> {
+    named(text, &["auto", "on", "off"], &[KubernetesMode::Auto, KubernetesMode::On, KubernetesMode::Off])
 }
 
 pub(super) fn on_or_off(text: &str) -> Result<bool, Refusal> {
@@ -152,6 +156,11 @@ fn with_unit(text: &str) -> Option<Duration> {
 
 pub(super) fn path(text: &str) -> Result<std::path::PathBuf, Refusal> {
     plain(text).map(Into::into)
+}
+
+/// `KUBECONFIG` may list several files: the first is read.
+pub(super) fn first_path(text: &str) -> Result<std::path::PathBuf, Refusal> {
+    path(text.split(':').find(|part| !part.is_empty()).unwrap_or_default())
 }
 
 pub(super) fn plain(text: &str) -> Result<String, Refusal> {

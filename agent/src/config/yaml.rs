@@ -18,20 +18,20 @@ const DEPTH_LIMIT: usize = 32;
 const NODE_LIMIT: usize = 100_000;
 
 #[derive(Clone, Debug)]
-pub(super) struct Node {
+pub(crate) struct Node {
     pub place: Place,
     pub content: Content,
 }
 
 #[derive(Clone, Debug)]
-pub(super) enum Content {
+pub(crate) enum Content {
     Text(String),
     List(Vec<Node>),
     Mapping(Vec<Entry>),
 }
 
 #[derive(Clone, Debug)]
-pub(super) struct Entry {
+pub(crate) struct Entry {
     pub key: String,
     pub place: Place,
     pub value: Node,
@@ -58,7 +58,7 @@ impl Node {
 }
 
 /// The file's entries; an empty file has none. The first thing that is wrong ends the reading.
-pub(super) fn parse(file: &Path, text: &str) -> Result<Vec<Entry>, Box<Problem>> {
+pub(crate) fn parse(file: &Path, text: &str) -> Result<Vec<Entry>, Box<Problem>> {
     let mut reader = Reader { file, events: Parser::new_from_str(text), anchors: HashMap::new(), nodes: 0 };
     loop {
         match reader.next()? {

@@ -14,7 +14,7 @@ use procfs::process::{Process, Stat};
 use serde::{Deserialize, Serialize};
 
 use super::{
-    container::container_id,
+    container::{container_id, pod_uid},
     language::{Language, of_executable, of_mapped_file, of_program_name},
 };
 
@@ -50,6 +50,8 @@ pub struct ProcessFacts {
     pub service_name: Option<String>,
     pub resource_attributes: Option<String>,
     pub container_id: Option<String>,
+    /// As its control groups show it.
+    pub pod_uid: Option<String>,
     pub language: Option<Language>,
 }
 
@@ -105,6 +107,7 @@ impl FactSource for LiveFacts {
             service_name: variable("OTEL_SERVICE_NAME"),
             resource_attributes: variable("OTEL_RESOURCE_ATTRIBUTES"),
             container_id: container_id(&cgroups).map(str::to_owned),
+            pod_uid: pod_uid(&cgroups),
             command_line: command_line.into_iter().take(ARGUMENTS).collect(),
         })
     }

@@ -1,14 +1,16 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Enrich: spans in, the same spans with the resource of their process out.
 //!
-//! In: processes as they are seen, replaced and gone; facts about them from a [`FactSource`]. Out: one shared
-//! [`Resource`] for each service instance.
-//! Does not: ask Kubernetes or a container runtime. Spans of a process's earlier program that are still held back when
-//! it execs get the resource of the new one.
+//! In: processes as they are seen, replaced and gone; facts about them from a [`FactSource`], and about their pods from
+//! `kubernetes/`. Out: one shared [`Resource`] for each service instance.
+//! Does not: ask a container runtime. Spans of a process's earlier program that are still held back when it execs get the
+//! resource of the new one.
 
 mod attributes;
 mod container;
 mod facts;
+mod held;
+pub mod kubernetes;
 mod language;
 mod resource;
 mod service_name;
@@ -17,10 +19,13 @@ use std::{collections::VecDeque, fmt, sync::Arc};
 
 use attributes::Names;
 pub use facts::{FactSource, HostFacts, LiveFacts, ProcessFacts};
+pub use held::Held;
+use kubernetes::{Placed, PodChange, Pods};
 pub use language::Language;
 pub use resource::Resource;
 use resource::{Chosen, Writer};
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
+use tokio::sync::mpsc::Receiver;
 
 use crate::{config::Config, moment::KernelTime};
 
@@ -49,6 +54,7 @@ pub struct Enrich {
     uses: u64,
     /// Whose resource was asked for last, while it is known.
     latest: Option<u32>,
+    cluster: Option<Cluster>,
 }
 
 /// A process with its resource.
@@ -56,6 +62,34 @@ struct Known {
     resource: Arc<Resource>,
     ended: Option<KernelTime>,
     last_use: u64,
+    /// Where it is in a pod, of which more may be learnt.
+    inhabitant: Option<Box<Inhabitant>>,
+}
+
+/// What a process's resource is written from, to write it again.
+struct Inhabitant {
+    facts: ProcessFacts,
+    name: Option<String>,
+    namespace: Option<String>,
+    standing: Standing,
+}
+
+/// What is known of a process's pod.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Standing {
+    /// All there is to know; also where it is in no pod.
+    Settled,
+    /// The API server is expected to tell.
+    Awaited,
+    /// It has not told in time; it may still.
+    GivenUp,
+}
+
+/// The pods of this node, and how they are learnt.
+struct Cluster {
+    pods: Pods,
+    changes: Receiver<PodChange>,
+    name: Option<String>,
 }
 
 impl fmt::Debug for Enrich {
@@ -78,7 +112,18 @@ impl Enrich {
             next_id: 1,
             uses: 0,
             latest: None,
+            cluster: None,
         }
+    }
+
+    /// From now on processes are told of their pods.
+    pub fn join_cluster(&mut self, pods: Pods, changes: Receiver<PodChange>, name: Option<String>) {
+        self.cluster = Some(Cluster { pods, changes, name });
+    }
+
+    #[must_use]
+    pub const fn is_in_cluster(&self) -> bool {
+        self.cluster.is_some()
     }
 
     /// A process is watched from now on, or runs another program: its facts are read at once, before it can end.
@@ -89,15 +134,101 @@ impl Enrich {
     /// The same, with the names that the selector which chose it gives.
     pub fn handle_process_named(&mut self, tgid: u32, name: Option<&str>, namespace: Option<&str>) {
         let facts = self.source.process(tgid);
-        let id = self.next_id;
-        let mut writer = Writer { host: &self.host, chosen: &self.chosen, names: &mut self.names };
-        let resource = Arc::new(writer.resource(id, tgid, facts.as_ref(), name, namespace));
+        let is_in_pod = |facts: &ProcessFacts| facts.pod_uid.is_some() || facts.container_id.is_some();
+        let inhabitant = facts.as_ref().filter(|facts| self.cluster.is_some() && is_in_pod(facts));
+        let (name, namespace) = (name.map(str::to_owned), namespace.map(str::to_owned));
+        let mut inhabitant = inhabitant.map(|facts| {
+            let standing = Standing::GivenUp;
+            Box::new(Inhabitant { facts: facts.clone(), name: name.clone(), namespace: namespace.clone(), standing })
+        });
+        let resource = match &mut inhabitant {
+            Some(inhabitant) => {
+                let resource = self.resource_in_pod(tgid, inhabitant);
+                if inhabitant.standing != Standing::Settled && inhabitant.facts.pod_uid.is_some() {
+                    inhabitant.standing = Standing::Awaited;
+                }
+                resource
+            }
+            None => {
+                let mut writer = Writer { host: &self.host, chosen: &self.chosen, names: &mut self.names };
+                writer.resource(self.next_id, tgid, facts.as_ref(), name.as_deref(), namespace.as_deref(), None)
+            }
+        };
         self.next_id += 1;
         self.uses += 1;
         if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
             self.evict();
         }
-        self.processes.insert(tgid, Known { resource, ended: None, last_use: self.uses });
+        let known = Known { resource: Arc::new(resource), ended: None, last_use: self.uses, inhabitant };
+        self.processes.insert(tgid, known);
+    }
+
+    /// With what is known of its pod now; where that is all there is to know, it is settled.
+    fn resource_in_pod(&mut self, tgid: u32, inhabitant: &mut Inhabitant) -> Resource {
+        let Inhabitant { facts, name, namespace, standing } = inhabitant;
+        let cluster = self.cluster.as_ref();
+        let place =
+            cluster.and_then(|cluster| cluster.pods.find(facts.pod_uid.as_deref(), facts.container_id.as_deref()));
+        if place.as_ref().is_some_and(|place| place.container.is_some()) {
+            *standing = Standing::Settled;
+        }
+        let cluster = cluster.and_then(|cluster| cluster.name.as_deref());
+        let placed = place.as_ref().map(|place| Placed { place, cluster });
+        let mut writer = Writer { host: &self.host, chosen: &self.chosen, names: &mut self.names };
+        writer.resource(self.next_id, tgid, Some(facts), name.as_deref(), namespace.as_deref(), placed.as_ref())
+    }
+
+    /// Takes what the API server has told meanwhile. Answers whether any process is concerned.
+    pub fn handle_pods(&mut self) -> bool {
+        let Some(cluster) = &mut self.cluster else { return false };
+        let mut changed = FxHashSet::default();
+        while let Ok(change) = cluster.changes.try_recv() {
+            changed.extend(cluster.pods.handle_change(change));
+        }
+        if changed.is_empty() {
+            return false;
+        }
+        let is_concerned = |known: &Known| {
+            known.inhabitant.as_deref().is_some_and(|Inhabitant { facts, .. }| {
+                let place = || cluster.pods.find(None, facts.container_id.as_deref());
+                facts.pod_uid.as_ref().is_some_and(|uid| changed.contains(uid))
+                    || (facts.pod_uid.is_none()
+                        && place().is_some_and(|place| changed.contains(place.pod.uid_on_node())))
+            })
+        };
+        let concerned: Vec<u32> =
+            self.processes.iter().filter(|(_, known)| is_concerned(known)).map(|(tgid, _)| *tgid).collect();
+        for &tgid in &concerned {
+            let Some(mut known) = self.processes.remove(&tgid) else { continue };
+            if let Some(inhabitant) = &mut known.inhabitant {
+                let resource = self.resource_in_pod(tgid, inhabitant);
+                // What says the same is the same: exporters group by it.
+                if resource.attributes != known.resource.attributes {
+                    known.resource = Arc::new(resource);
+                    self.next_id += 1;
+                }
+            }
+            self.processes.insert(tgid, known);
+        }
+        !concerned.is_empty()
+    }
+
+    /// How much is known of the pod of a span's process.
+    #[must_use]
+    pub fn standing(&self, tgid: u32) -> Standing {
+        if self.cluster.is_none() {
+            return Standing::Settled;
+        }
+        let inhabitant = self.processes.get(&tgid).and_then(|known| known.inhabitant.as_deref());
+        inhabitant.map_or(Standing::Settled, |inhabitant| inhabitant.standing)
+    }
+
+    /// Its spans are held back no longer.
+    pub fn give_up(&mut self, tgid: u32) {
+        let inhabitant = self.processes.get_mut(&tgid).and_then(|known| known.inhabitant.as_deref_mut());
+        if let Some(inhabitant) = inhabitant.filter(|inhabitant| inhabitant.standing == Standing::Awaited) {
+            inhabitant.standing = Standing::GivenUp;
+        }
     }
 
     pub fn handle_process_exited(&mut self, tgid: u32, now: KernelTime) {

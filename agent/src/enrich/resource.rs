@@ -6,6 +6,7 @@ use std::borrow::Cow;
 use super::{
     attributes::{self, Names},
     facts::{HostFacts, ProcessFacts},
+    kubernetes::Placed,
     language::Language,
     service_name::program_name,
 };
@@ -58,8 +59,8 @@ impl Chosen {
 }
 
 /// Writes resources. Where several sources know an attribute, the first of these counts:
-/// the options of Onlooker, its selectors, the process's own environment, Onlooker's `OTEL_RESOURCE_ATTRIBUTES`, what was
-/// found.
+/// the options of Onlooker, its selectors, the process's own environment, its pod's annotations, Onlooker's
+/// `OTEL_RESOURCE_ATTRIBUTES`, its pod, what was found.
 #[derive(Debug)]
 pub struct Writer<'a> {
     pub host: &'a HostFacts,
@@ -75,6 +76,7 @@ impl Writer<'_> {
         facts: Option<&ProcessFacts>,
         name: Option<&str>,
         namespace: Option<&str>,
+        placed: Option<&Placed<'_>>,
     ) -> Resource {
         let mut list = List::default();
         list.known("service.name", self.chosen.service_name.as_deref());
@@ -88,8 +90,14 @@ impl Writer<'_> {
                 list.set(name, value);
             }
         }
+        if let Some(placed) = placed {
+            placed.write_annotated(&mut list, self.names);
+        }
         for (name, value) in &self.chosen.attributes {
             list.set(name, value.clone());
+        }
+        if let Some(placed) = placed {
+            placed.write_found(&mut list);
         }
         list.set("service.name", facts.and_then(program_name).unwrap_or_else(|| "unknown_service".to_owned()));
         self.found(&mut list, tgid, facts);
@@ -133,20 +141,20 @@ fn runtime_name(facts: &ProcessFacts) -> Option<&'static str> {
 
 /// Attributes; the first value of a name stays.
 #[derive(Default)]
-struct List(Vec<Attribute>);
+pub struct List(Vec<Attribute>);
 
 impl List {
-    fn push(&mut self, key: &'static str, value: Value) {
+    pub fn push(&mut self, key: &'static str, value: Value) {
         if self.0.iter().all(|attribute| attribute.key != key) {
             self.0.push(Attribute { key, value });
         }
     }
 
-    fn set(&mut self, key: &'static str, text: String) {
+    pub fn set(&mut self, key: &'static str, text: String) {
         self.push(key, Value::Text(Cow::Owned(text)));
     }
 
-    fn known(&mut self, key: &'static str, text: Option<&str>) {
+    pub fn known(&mut self, key: &'static str, text: Option<&str>) {
         if let Some(text) = text {
             self.set(key, text.to_owned());
         }

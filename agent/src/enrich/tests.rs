@@ -3,10 +3,14 @@
 
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
-use super::*;
+use super::{
+    kubernetes::{Container, Owner, Pod},
+    *,
+};
 use crate::{
-    config::{BackendChoice, BatchConfig, Print, SamplerConfig, Selection},
-    spans::Value,
+    config::{BackendChoice, BatchConfig, KubernetesConfig, Print, SamplerConfig, Selection},
+    ledger::{Family, Ledger},
+    spans::{Kind, Sampled, Span, SpanId, Status, TraceId, Value},
 };
 
 /// Processes that the test lets appear and end.
@@ -45,6 +49,7 @@ fn config() -> Config {
         log: String::new(),
         shutdown_timeout: Duration::ZERO,
         ring_bytes: 4096,
+        kubernetes: KubernetesConfig::default(),
     }
 }
 
@@ -201,4 +206,178 @@ fn the_table_is_bounded_and_the_ended_go_first() {
     assert_eq!(enrich.processes.len(), PROCESSES);
     assert!(!enrich.processes.contains_key(&9) && !enrich.processes.contains_key(&1));
     assert!(Arc::ptr_eq(&kept, &Arc::clone(enrich.resource(0))), "what is used stays");
+}
+
+const POD: &str = "8d0e1f9a-1111-4222-8333-abcdefabcdef";
+
+fn in_pod(tgid: u32) -> ProcessFacts {
+    ProcessFacts { pod_uid: Some(POD.to_owned()), ..shop(tgid) }
+}
+
+/// The pod of `in_pod`, made by a Deployment; its second container is `c1`, which the kubelet may not have reported yet.
+fn pod(is_reported: bool) -> Pod {
+    let pairs =
+        |pairs: &[(&str, &str)]| pairs.iter().map(|(key, value)| (key.to_string(), value.to_string())).collect();
+    let container = |name: &str, image: &str, id: Option<&str>| Container {
+        name: name.to_owned(),
+        image: image.to_owned(),
+        id: id.map(str::to_owned),
+        is_main: true,
+    };
+    Pod {
+        uid: POD.to_owned(),
+        namespace: "market".to_owned(),
+        name: "shop-5f7-x".to_owned(),
+        node: "n1".to_owned(),
+        labels: pairs(&[("pod-template-hash", "5f7")]),
+        annotations: pairs(&[("resource.opentelemetry.io/team", "blue")]),
+        owner: Some(Owner { kind: "ReplicaSet".to_owned(), name: "shop-5f7".to_owned(), uid: "u1".to_owned() }),
+        containers: vec![
+            container("proxy", "envoy", None),
+            container("web", "registry:5000/shop:1.2", is_reported.then_some("c1")),
+        ],
+        ..Pod::default()
+    }
+}
+
+fn in_cluster(facts: impl IntoIterator<Item = ProcessFacts>) -> (Enrich, tokio::sync::mpsc::Sender<PodChange>, Ledger) {
+    let (mut enrich, _) = enrich(&config(), facts);
+    let (ledger, (changes, taken)) = (Ledger::new(), tokio::sync::mpsc::channel(8));
+    enrich.join_cluster(Pods::new(&ledger), taken, Some("east".to_owned()));
+    (enrich, changes, ledger)
+}
+
+fn tell(changes: &tokio::sync::mpsc::Sender<PodChange>, pod: Pod) {
+    changes.try_send(PodChange::Seen(Box::new(pod))).expect("room");
+}
+
+#[test]
+fn a_whole_resource_of_a_pod() {
+    let (mut enrich, changes, _) = in_cluster([in_pod(42)]);
+    tell(&changes, pod(true));
+    assert!(!enrich.handle_pods(), "no process is known yet");
+    let text = written(enrich.resource(42));
+    let found: Vec<&str> = text.lines().take(18).collect();
+    let expected = "team=blue
+service.name=shop
+service.namespace=market
+service.version=1.2
+service.instance.id=market.shop-5f7-x.web
+k8s.cluster.name=east
+k8s.namespace.name=market
+k8s.pod.name=shop-5f7-x
+k8s.pod.uid=8d0e1f9a-1111-4222-8333-abcdefabcdef
+k8s.node.name=n1
+k8s.deployment.name=shop
+k8s.replicaset.name=shop-5f7
+k8s.replicaset.uid=u1
+k8s.container.name=web
+container.image.name=registry:5000/shop
+container.image.tags=Texts([\"1.2\"])
+process.pid=Integer(1)
+process.executable.name=python3.12";
+    assert_eq!(found.join("\n"), expected.replace("\\\"", "\""));
+    assert_eq!(enrich.standing(42), Standing::Settled);
+}
+
+/// Each line adds a source that stands above those before it.
+#[test]
+fn the_order_of_names_in_a_pod() {
+    let name = |pod: &Pod, facts: &ProcessFacts| {
+        let (mut enrich, changes, _) = in_cluster([facts.clone()]);
+        tell(&changes, pod.clone());
+        enrich.handle_pods();
+        enrich.resource(42).service_name().to_owned()
+    };
+    let (mut pod, mut facts) = (Pod { owner: None, ..pod(true) }, in_pod(42));
+    assert_eq!(name(&pod, &facts), "shop-5f7-x");
+    pod.owner = Some(Owner { kind: "StatefulSet".to_owned(), name: "by-owner".to_owned(), uid: String::new() });
+    assert_eq!(name(&pod, &facts), "by-owner");
+    for (label, value) in [("app.kubernetes.io/instance", "by-instance"), ("app.kubernetes.io/name", "by-label")] {
+        pod.labels.insert(label.to_owned(), value.to_owned());
+        assert_eq!(name(&pod, &facts), value);
+    }
+    pod.annotations.insert("resource.opentelemetry.io/service.name".to_owned(), "by-annotation".to_owned());
+    assert_eq!(name(&pod, &facts), "by-annotation");
+    facts.service_name = Some("by-itself".to_owned());
+    assert_eq!(name(&pod, &facts), "by-itself");
+}
+
+#[test]
+fn what_is_learnt_later_changes_the_resource_once() {
+    let (mut enrich, changes, _) = in_cluster([in_pod(42), shop(43)]);
+    let unknown = Arc::clone(enrich.resource(42));
+    enrich.resource(43);
+    assert_eq!((enrich.standing(42), enrich.standing(43)), (Standing::Awaited, Standing::GivenUp));
+    tell(&changes, pod(false));
+    assert!(enrich.handle_pods());
+    assert_eq!(enrich.standing(42), Standing::Awaited, "which container it is, is not known");
+    tell(&changes, pod(true));
+    assert!(enrich.handle_pods());
+    let known = Arc::clone(enrich.resource(42));
+    assert_eq!((known.text("k8s.container.name"), enrich.standing(42)), (Some("web"), Standing::Settled));
+    assert_ne!(known.id, unknown.id);
+    tell(&changes, Pod { node: "n1".to_owned(), created: Some(1), ..pod(true) });
+    enrich.handle_pods();
+    assert!(Arc::ptr_eq(&known, enrich.resource(42)), "it says the same");
+}
+
+fn span(tgid: u32) -> Span {
+    Span {
+        trace_id: TraceId::default(),
+        span_id: SpanId::default(),
+        parent: None,
+        parent_is_remote: false,
+        trace_state: None,
+        sampled: Sampled::Undecided,
+        kind: Kind::Server,
+        name: "GET".into(),
+        start: crate::moment::WallTime(0),
+        end: crate::moment::WallTime(0),
+        standing: None,
+        attributes: Vec::new(),
+        status: Status::Unset,
+        tgid,
+    }
+}
+
+const SECOND: u64 = 1_000_000_000;
+
+/// The pods that spans left with, after this many seconds.
+fn left(held: &mut Held, enrich: &mut Enrich, seconds: u64) -> Vec<Option<String>> {
+    let mut left = Vec::new();
+    let is_news = enrich.handle_pods();
+    held.handle_time(KernelTime(seconds * SECOND), is_news, enrich, &mut |enrich, span| {
+        left.push(enrich.resource(span.tgid).text("k8s.pod.name").map(str::to_owned));
+    });
+    left
+}
+
+#[test]
+fn spans_wait_for_their_pod() {
+    let (mut enrich, changes, ledger) = in_cluster([in_pod(42), shop(43)]);
+    let mut held = Held::new(&ledger);
+    assert!(held.offer(&span(42), KernelTime(0), &mut enrich));
+    assert!(!held.offer(&span(44), KernelTime(0), &mut enrich), "it is in no pod");
+    assert_eq!(left(&mut held, &mut enrich, 4), []);
+    tell(&changes, pod(true));
+    assert_eq!(left(&mut held, &mut enrich, 4), [Some("shop-5f7-x".to_owned())]);
+    assert!(!held.offer(&span(42), KernelTime(4 * SECOND), &mut enrich));
+    assert_eq!(ledger.snapshot().iter().map(|(_, _, total)| total).sum::<u64>(), 0, "none left without");
+}
+
+#[test]
+fn spans_whose_pod_is_not_told_leave_without_and_are_counted() {
+    let (mut enrich, changes, ledger) = in_cluster([in_pod(42)]);
+    let mut held = Held::new(&ledger);
+    assert!(held.offer(&span(42), KernelTime(0), &mut enrich));
+    assert!(held.offer(&span(42), KernelTime(SECOND), &mut enrich));
+    assert_eq!(left(&mut held, &mut enrich, 5), [None, None], "the second one would wait in vain");
+    assert!(!held.offer(&span(42), KernelTime(6 * SECOND), &mut enrich));
+    let without = |reason| ledger.counter(Family::SpansWithoutPod, &[("reason", reason)]).get();
+    assert_eq!((without("late"), without("not_told"), without("no_room")), (2, 1, 0));
+    tell(&changes, pod(true));
+    enrich.handle_pods();
+    assert_eq!(enrich.resource(42).text("k8s.pod.name"), Some("shop-5f7-x"), "and if it is told after all");
+    assert_eq!(enrich.standing(42), Standing::Settled);
 }

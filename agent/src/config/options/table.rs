@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The rows, in the order in which help and `docs/options.md` show them. Data alone.
 
-use super::{Key, Kind, NAMING, OUTPUT, Row, SELECTION, row};
+use super::{CLUSTER, Key, Kind, NAMING, OUTPUT, Row, SELECTION, row};
 
 /// `true` and `false` are values of `BEYLA_PRINT_TRACES`, which came before the printer.
 const PRINTERS: &[(&str, &str)] = &[
@@ -12,6 +12,9 @@ const PRINTERS: &[(&str, &str)] = &[
     ("true", "tree"),
     ("false", "none"),
 ];
+
+/// What the other agents' switch says.
+const CLUSTER_SWITCH: &[(&str, &str)] = &[("true", "on"), ("false", "off"), ("autodetect", "auto")];
 
 pub(in crate::config) const TABLE: &[Row] = &[
     Row {
@@ -430,6 +433,62 @@ pub(in crate::config) const TABLE: &[Row] = &[
             "OTEL_SDK_DISABLED",
             "disabled",
             "Everything runs and is counted, nothing is printed or sent",
+        )
+    },
+    Row {
+        flag: Some("kubernetes"),
+        aliases: &["OTEL_EBPF_KUBE_METADATA_ENABLE", "BEYLA_KUBE_METADATA_ENABLE"],
+        alias_values: CLUSTER_SWITCH,
+        file_aliases: &["attributes.kubernetes.enable"],
+        default: Some("auto"),
+        value: "WHEN",
+        group: CLUSTER,
+        ..row(
+            Key::Kubernetes,
+            Kind::Choice,
+            "ONLOOKER_KUBERNETES",
+            "kubernetes.enable",
+            "Ask Kubernetes which pods the processes are: auto, in a pod and where a kubeconfig is named; on; off",
+        )
+    },
+    Row {
+        flag: Some("kubeconfig"),
+        file_aliases: &["attributes.kubernetes.kubeconfig_path"],
+        value: "FILE",
+        group: CLUSTER,
+        ..row(
+            Key::Kubeconfig,
+            Kind::One,
+            "KUBECONFIG",
+            "kubernetes.kubeconfig",
+            "How to reach the API server outside a pod",
+        )
+    },
+    Row {
+        flag: Some("node-name"),
+        aliases: &["NODE_NAME"],
+        value: "NAME",
+        group: CLUSTER,
+        ..row(
+            Key::NodeName,
+            Kind::One,
+            "ONLOOKER_NODE_NAME",
+            "kubernetes.node_name",
+            "The node whose pods are watched. Default: that of Onlooker's own pod, or the machine's name",
+        )
+    },
+    Row {
+        flag: Some("cluster-name"),
+        aliases: &["OTEL_EBPF_KUBE_CLUSTER_NAME", "BEYLA_KUBE_CLUSTER_NAME"],
+        file_aliases: &["attributes.kubernetes.cluster_name"],
+        value: "NAME",
+        group: CLUSTER,
+        ..row(
+            Key::ClusterName,
+            Kind::One,
+            "ONLOOKER_CLUSTER_NAME",
+            "kubernetes.cluster_name",
+            "k8s.cluster.name of every pod's spans",
         )
     },
     Row {
