@@ -28,7 +28,7 @@ const CALLS: u32 = 4096;
 
 /// Objects that encrypt. Larger: kernel memory, 80 bytes each. Smaller: with more connections at once the longest silent ones
 /// have to be found again, and their next record is not read, and counted.
-const ENCRYPTERS: u32 = 16_384;
+const ENCRYPTERS: u32 = 8192;
 
 /// Slices that one record is made of. Larger: more instructions. Smaller: programs that write many small pieces at once are
 /// read to this one only.
