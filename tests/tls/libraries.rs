@@ -71,9 +71,11 @@ fn a_library_that_is_unloaded_again_and_again() -> Result<()> {
     let Some(mut program) = program_of("python3", &workshop, "unloaded.py", &[library])? else { return Ok(()) };
     let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
     let known = onlooker.metrics()?.total("onlooker_tls_files_total");
-    // The first round shows the library, and is over before it is probed perhaps.
-    program.go()?;
-    onlooker.wait_ledger(|ledger| ledger.total("onlooker_tls_files_total") > known, onlooker_tests::PATIENCE)?;
+    // A round that is over before anybody has looked shows no library; where processors are short, several are.
+    onlooker_tests::poll_until("the library is found", onlooker_tests::PATIENCE, || {
+        program.go().ok()?;
+        (onlooker.metrics().ok()?.total("onlooker_tls_files_total") > known).then_some(())
+    })?;
     let paths = program.go()?;
     finish(&mut onlooker, &paths, 1)?;
     let finished = onlooker.stop()?;
