@@ -361,13 +361,8 @@ fn place<const TYPED: bool>(
     asks_time: bool,
 ) -> Option<Place> {
     if current.flags & CONNECTION_UNIX != 0 {
-        if sent {
-            current.sent = current.sent.wrapping_add(bytes);
-        } else {
-            current.received = current.received.wrapping_add(bytes);
-        }
-        let (own, other) = if sent { (current.sent, current.received) } else { (current.received, current.sent) };
-        return Some(Place { position: own.wrapping_sub(bytes), other_position: other, left_ns: 0 });
+        let (position, other_position) = connection::count_moved(current, sent, bytes);
+        return Some(Place { position, other_position, left_ns: 0 });
     }
     let tcp = if TYPED { socket::as_tcp(sk)? } else { sk };
     let (sent_to, received_to) = socket::tcp_positions::<TYPED>(tcp, sent, current.is_ending != 0)?;
