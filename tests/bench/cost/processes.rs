@@ -14,6 +14,7 @@ pub struct Peer {
     process: Child,
     input: ChildStdin,
     output: Lines<BufReader<ChildStdout>>,
+    asked: u64,
 }
 
 impl Peer {
@@ -27,7 +28,7 @@ impl Peer {
             .with_context(|| format!("cannot start a {role}"))?;
         let input = process.stdin.take().expect("it is piped");
         let output = BufReader::new(process.stdout.take().expect("it is piped")).lines();
-        let mut peer = Self { process, input, output };
+        let mut peer = Self { process, input, output, asked: 0 };
         let word = peer.line()?;
         ensure!(word == "ready", "a {role} says {word:?}");
         Ok(peer)
@@ -39,8 +40,14 @@ impl Peer {
 
     /// Makes the client send this many requests, and gives the nanoseconds that they took.
     pub fn ask(&mut self, requests: u64) -> Result<u64> {
+        self.asked += requests;
         writeln!(self.input, "{requests}")?;
         Ok(self.line()?.parse()?)
+    }
+
+    /// What it was made to send so far.
+    pub fn asked(&self) -> u64 {
+        self.asked
     }
 
     fn line(&mut self) -> Result<String> {
