@@ -14,6 +14,7 @@ mod cluster;
 mod collector;
 mod demo;
 mod fuzz;
+mod image;
 mod record_corpus;
 mod setup;
 mod steps;
@@ -28,6 +29,7 @@ cargo xtask TASK
 
   setup               install what building and testing need; does nothing where all is there
   build               build the static binary: target/release/onlooker
+  image               a container image of it, without a container engine: target/onlooker-image.tar
   demo                start sample services, watch them and show their traces
   test                all tests that this machine allows; says what it skipped and why
   ci                  every check that CI makes (--without-tests: all but the tests)
@@ -62,6 +64,7 @@ fn run() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["setup"] => setup::run(),
         ["build"] => build::run().map(drop),
+        ["image"] => image::run().map(drop),
         ["demo", ..] => demo::run(),
         ["test"] => test::run(),
         ["ci"] => ci::run(ci::Tests::Run),
