@@ -55,9 +55,9 @@ pub const TLS_CALL_SLOTS: u32 = 16_384;
 /// and counted.
 pub const TLS_SESSIONS: u32 = 65_536;
 
-/// Payload bytes in one record of plaintext. Larger: scratch memory, of which there are two pieces of twice this per
-/// processor. Smaller: large messages take more records.
-pub const PLAINTEXT_BYTES: usize = 8 * 1024;
+/// Pieces of memory in which records are put together, twice the payload each: one for sockets, and the others for plaintext,
+/// whose programs can be preempted. More: kernel memory. Fewer: what a preempted program was about to tell is lost, and counted.
+pub const SCRATCHES_PER_PROCESSOR: u32 = 3;
 
 /// Process ids per entry of the process map; a byte each, so that no atomic is needed to change one.
 pub const PROCESSES_PER_BLOCK: u32 = 64;

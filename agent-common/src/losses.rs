@@ -26,10 +26,12 @@ pub enum Loss {
     SessionTableFull = 8,
     /// Go handed bytes to a reader whose beginning had not been seen.
     ReaderUnknown = 9,
+    /// A record of TLS was made, or taken apart, by a program whose socket for it was not certain.
+    RecordUnbound = 10,
 }
 
 impl Loss {
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::RingFull,
         Self::ConnectionTableFull,
         Self::PayloadUnreadable,
@@ -40,6 +42,7 @@ impl Loss {
         Self::TlsCallsCollided,
         Self::SessionTableFull,
         Self::ReaderUnknown,
+        Self::RecordUnbound,
     ];
 
     /// The `reason` label.
@@ -56,6 +59,7 @@ impl Loss {
             Self::TlsCallsCollided => "tls_calls_collided",
             Self::SessionTableFull => "session_table_full",
             Self::ReaderUnknown => "reader_unknown",
+            Self::RecordUnbound => "record_unbound",
         }
     }
 }

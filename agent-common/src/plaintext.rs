@@ -18,6 +18,9 @@ pub enum Action {
     GoCopyReader = 9,
     GoCopyMemory = 10,
     Ciphertext = 11,
+    /// rustls makes a record, or takes one apart.
+    Encrypt = 12,
+    Decrypt = 13,
 }
 
 /// Where a call tells how many bytes it moved.
@@ -30,6 +33,10 @@ pub enum Told {
     Returned = 1,
     /// Where its fourth argument points, if what it returns is positive.
     ThroughFourthArgument = 2,
+    /// In the record: TLS 1.3, 1.2 with a nonce before the plaintext, 1.2 without.
+    TypedRecord = 3,
+    NoncedRecord = 4,
+    BareRecord = 5,
 }
 
 /// Where a call that makes a session gives it.
@@ -99,38 +106,27 @@ pub struct SessionKey {
     pub address: u64,
 }
 
-/// What the kernel keeps of a session: its plaintext is a connection of its own, on the same socket.
+/// What the kernel keeps of a session: its plaintext is a connection of its own, on the same socket, by its number.
 #[repr(C)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq, bytemuck::Pod, bytemuck::Zeroable)]
 pub struct Session {
-    /// Of the connection.
+    /// Of the connection, whose entry is found by it.
     pub id: u64,
     /// The socket's address; 0 while it is not known.
     pub socket: u64,
     /// `SESSION_*` bits.
-    pub flags: u32,
-    /// Changes of direction so far, and the last of which a record was delivered.
-    pub turn: u32,
-    pub reported_turn: u32,
-    /// Bytes that may still be copied in this turn.
-    pub budget: u32,
-    /// Where each direction stands: counted from 0, or from anywhere where the beginning was not seen.
-    pub sent: u32,
-    pub received: u32,
+    pub flags: u64,
 }
 
+/// Set in the number of every connection that is a session's: sockets' connections count up from zero.
+pub const SESSION_BIT: u64 = 1 << 63;
+
 /// Its beginning was seen.
-pub const SESSION_FRESH: u32 = 1;
-/// The last bytes were sent.
-pub const SESSION_LAST_SENT: u32 = 2;
-/// Its `OpenedRecord` was delivered.
-pub const SESSION_REPORTED: u32 = 4;
-/// Nothing more is reported.
-pub const SESSION_OVER: u32 = 8;
-/// A call on it was perhaps under way when its library was probed: bytes may be missing before the first that are received.
-pub const SESSION_INTERRUPTED: u32 = 32;
+pub const SESSION_FRESH: u64 = 1;
 /// Its `OpenedRecord` named its socket.
-pub const SESSION_PLACED: u32 = 16;
+pub const SESSION_PLACED: u64 = 2;
+/// A call on it was perhaps under way when its library was probed: bytes may be missing before the first that are received.
+pub const SESSION_INTERRUPTED: u64 = 4;
 
 #[cfg(test)]
 mod tests {

@@ -14,7 +14,7 @@ use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     helpers::generated::{bpf_get_smp_processor_id, bpf_ktime_get_ns},
     macros::map,
-    maps::{HashMap, PerCpuArray},
+    maps::{Array, HashMap, PerCpuArray},
 };
 
 use crate::{
@@ -214,7 +214,7 @@ pub fn turn(current: &mut Connection, sent: bool, sent_to: u32) -> u32 {
 /// A turn gives a new budget. Two threads that move bytes both ways at once may lose a turn between them; the positions
 /// in the records stay exact.
 #[inline(always)]
-fn turn_to(current: &mut Connection, sent: bool) {
+pub fn turn_to(current: &mut Connection, sent: bool) {
     let was_sent = current.flags & CONNECTION_LAST_SENT != 0;
     if current.turn == 0 || was_sent != sent {
         current.turn += 1;
@@ -257,6 +257,28 @@ pub fn finish(connection: *mut Connection, reason: u32) {
         // Requests are the odd turns of a conversation that was followed from its start.
         count(Loss::ExchangesUnreported, u64::from(current.turn.div_ceil(2) - current.reported_turn.div_ceil(2)));
     }
+}
+
+/// What an entry is before anything is known: more than the stack has room for.
+#[map]
+static BLANK: Array<Connection> = Array::with_max_entries(1, 0);
+
+/// A connection that is no socket's: its bytes are counted from `sent` and `received` on.
+#[inline(always)]
+pub fn enter_counted(id: u64, sent: u32, received: u32) -> Option<*mut Connection> {
+    let blank = BLANK.get_ptr(0)?;
+    // SAFETY: a map value that nobody writes: zeros, which say that both places in frames are lost.
+    if CONNECTION_BY_SOCKET.insert(&id, unsafe { &*blank }, 0).is_err() {
+        count(Loss::ConnectionTableFull, 1);
+        return None;
+    }
+    let entered = get(id)?;
+    // SAFETY: a map value that nobody else knows yet.
+    unsafe {
+        (*entered).id = id;
+        ((*entered).sent, (*entered).received) = (sent, received);
+    }
+    Some(entered)
 }
 
 /// Drops the entry of a socket that is gone.

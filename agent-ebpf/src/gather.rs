@@ -53,17 +53,17 @@ pub(crate) use gathered;
 
 /// Gathers the pieces of a vector into as few records as they fill.
 ///
-/// The record has been begun in this processor's scratch.
+/// The record has been begun in the scratch.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
+pub extern "C" fn send_vector(pieces: u64, skipped: u64, bytes: u64, is_copy: u64, slot: u64) -> u64 {
     let bytes = bytes as u32;
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     let affordable = take_budget(followed, bytes);
     frames::ask_daemon(followed, scratch);
     begin_gathering(scratch, 0, 0, skipped);
     for _ in 0..STEPS_PER_CALL / STEPS_AT_ONCE {
-        if gather_steps(pieces, is_copy, affordable.into()) == 0 {
+        if gather_steps(pieces, is_copy, affordable.into(), slot) == 0 {
             break;
         }
     }
@@ -105,9 +105,9 @@ pub fn next_piece(scratch: &mut Scratch, pieces: u64, is_copy: bool, most: u32) 
 /// verifier, which walks each turn of a loop: the product of two loops costs it their sum.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn gather_steps(pieces: u64, is_copy: u64, most: u64) -> u64 {
+extern "C" fn gather_steps(pieces: u64, is_copy: u64, most: u64, slot: u64) -> u64 {
     for _ in 0..STEPS_AT_ONCE {
-        if gather_step(pieces, is_copy, most) == 0 {
+        if gather_step(pieces, is_copy, most, slot) == 0 {
             return 0;
         }
     }
@@ -117,8 +117,8 @@ extern "C" fn gather_steps(pieces: u64, is_copy: u64, most: u64) -> u64 {
 /// One step, which the verifier walks once for all of them.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+extern "C" fn gather_step(pieces: u64, is_copy: u64, most: u64, slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     u64::from(gather(scratch, followed, pieces, is_copy != 0, most as u32).is_some())
 }
 

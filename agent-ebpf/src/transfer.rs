@@ -2,11 +2,11 @@
 //! What a call moved, as records: as much of the payload as the turn's budget allows, lengths for the rest.
 
 use agent_common::{
-    limits::{RECORD_PAYLOAD_BYTES, TURN_BUDGET_BYTES},
+    limits::{RECORD_PAYLOAD_BYTES, SCRATCHES_PER_PROCESSOR, TURN_BUDGET_BYTES},
     losses::Loss,
     records::{
         CONNECTION_FRAMED, CONNECTION_RECEIVED_END, CONNECTION_UNIX, Connection, DATA_END, DATA_SENT, DATA_UNREADABLE,
-        DataRecord, RecordKind,
+        DataRecord, OpenedRecord, RecordKind,
     },
 };
 use aya_ebpf::{
@@ -39,11 +39,13 @@ pub struct Scratch {
     pub found: Socket,
     pub gather: Gather,
     pub walk: Walk,
+    /// What is told of a TLS session whose plaintext this is.
+    pub opened: OpenedRecord,
     pub record: DataRecord,
     pub payload: [u8; SCRATCH_BYTES],
 }
 
-/// One per processor, by its number: a per-processor map allows no values of this size. Programs of tracepoints and
+/// By processor: a per-processor map allows no values of this size. Programs of tracepoints and
 /// kprobes run with preemption off and do not nest; those of typed functions take it.
 #[map]
 static SCRATCH: Array<Scratch> = Array::with_max_entries(1, 0);
@@ -117,9 +119,12 @@ pub fn report<const TYPED: bool>(
     began_ns: impl FnOnce() -> u64,
     payload: impl FnOnce() -> Option<Payload>,
 ) -> Option<()> {
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    let scratch = SCRATCH.get_ptr_mut(processor)?;
+    let known = connection::find(found.sk);
+    if matches!(known, Known::LeftAlone) && !tls::is_spoken() {
+        return None;
+    }
+    let slot = first_slot();
+    let scratch = SCRATCH.get_ptr_mut(slot)?;
     // SAFETY: a map value; this processor's own.
     let scratch = unsafe { &mut *scratch };
     if TYPED {
@@ -130,7 +135,7 @@ pub fn report<const TYPED: bool>(
         }
         scratch.is_taken = 1;
     }
-    let done = report_payload::<TYPED>(scratch, found, transfer, is_one, began_ns, payload);
+    let done = report_payload::<TYPED>(scratch, slot.into(), (found, known), transfer, is_one, began_ns, payload);
     if TYPED {
         scratch.is_taken = 0;
     }
@@ -140,7 +145,8 @@ pub fn report<const TYPED: bool>(
 #[inline(always)]
 fn report_payload<const TYPED: bool>(
     scratch: &mut Scratch,
-    found: Socket,
+    slot: u64,
+    (found, known): (Socket, Known),
     transfer: &Transfer,
     is_one: impl FnOnce() -> bool,
     began_ns: impl FnOnce() -> u64,
@@ -148,22 +154,24 @@ fn report_payload<const TYPED: bool>(
 ) -> Option<()> {
     // SAFETY: a valid reference; volatile, because it is read by functions that the compiler does not connect with this.
     unsafe { (&raw mut scratch.found).write_volatile(found) }
-    let known = connection::find(found.sk);
     if matches!(known, Known::Unsettled) && !is_one() {
         return None;
     }
-    tls::socket_used(found.sk, transfer.thread);
+    let is_tls_spoken = tls::is_spoken();
+    if is_tls_spoken {
+        tls::socket_used(found.sk, transfer.thread);
+    }
     let followed = match known {
         Known::Followed(connection) => connection,
         Known::LeftAlone => {
-            if transfer.sent && tls::compares_sent(transfer.bytes) {
-                tls::compare_sent(payload()?);
+            if is_tls_spoken {
+                show_to_tls(found.sk, transfer, payload, slot);
             }
             return None;
         }
         Known::Unsettled => {
             let bytes = u64::from(transfer.bytes.wrapping_add(transfer.later));
-            if meet(bytes, u64::from(transfer.sent)) == 0 {
+            if meet(bytes, u64::from(transfer.sent), slot) == 0 {
                 return None;
             }
             connection::get(found.sk)?
@@ -171,36 +179,91 @@ fn report_payload<const TYPED: bool>(
     };
     let payload = payload()?;
     let Payload { kind, place, skipped } = payload;
-    if transfer.sent && tls::compares_sent(transfer.bytes) {
-        tls::compare_sent(payload);
+    if is_tls_spoken {
+        show_to_tls(found.sk, transfer, || Some(payload), slot);
     }
     // A server may speak before its client's preface has come: the second turn can be the first that says what this is.
     // SAFETY: a map value.
     if unsafe { (*followed).turn } < 2 {
-        recognise(kind, place, skipped);
+        recognise(kind, place, skipped, slot);
     }
     begin::<TYPED>(scratch, followed, found.sk, *transfer, began_ns)?;
-    let bytes = transfer.bytes;
+    send_payload(scratch, slot, followed, payload, transfer.bytes);
+    Some(())
+}
+
+/// The bytes may be of a session that looks for its socket.
+#[inline(always)]
+fn show_to_tls(sk: u64, transfer: &Transfer, payload: impl FnOnce() -> Option<Payload>, slot: u64) -> Option<()> {
+    if transfer.sent && tls::compares_sent(transfer.bytes) {
+        tls::compare_sent(payload()?, slot);
+    } else if !transfer.sent && tls::notes_receives() {
+        tls::received(sk, transfer.thread, payload()?, transfer.bytes);
+    }
+    Some(())
+}
+
+/// Sends the bytes of the record that has been begun.
+#[inline(always)]
+pub fn send_payload(scratch: &mut Scratch, slot: u64, followed: *mut Connection, payload: Payload, bytes: u32) {
+    let Payload { kind, place, skipped } = payload;
     // SAFETY: a map value.
     let is_framed = unsafe { (*followed).flags } & CONNECTION_FRAMED != 0;
     match kind {
         Payload::UNREAD_KIND => send(scratch, followed, 0, bytes),
         _ if is_framed => {
-            if send_whole_frames(kind, place, skipped, u64::from(bytes)) == 0 {
-                send_frames(kind, place, skipped, u64::from(bytes));
+            if send_whole_frames(kind, place, skipped, u64::from(bytes), slot) == 0 {
+                send_frames(kind, place, skipped, u64::from(bytes), slot);
             }
         }
         Payload::BUFFER if bytes <= RECORD_PAYLOAD_BYTES as u32 && take_whole(followed, bytes) => {
             send_whole(scratch, followed, place, bytes, bytes);
         }
         Payload::BUFFER => {
-            send_buffer(place, u64::from(bytes));
+            send_buffer(place, u64::from(bytes), slot);
         }
         _ => {
-            send_vector(place, skipped, u64::from(bytes), u64::from(kind == Payload::COPIED_VECTOR));
+            send_vector(place, skipped, u64::from(bytes), u64::from(kind == Payload::COPIED_VECTOR), slot);
         }
     }
-    Some(())
+}
+
+/// The scratch for sockets of this processor; the ones behind it are for plaintext.
+#[inline(always)]
+pub fn first_slot() -> u32 {
+    // SAFETY: takes no argument.
+    unsafe { bpf_get_smp_processor_id() * SCRATCHES_PER_PROCESSOR }
+}
+
+/// Takes one of this processor's scratches for plaintext: programs of user probes can be preempted by another task that comes
+/// here as well. A task that is preempted between the look and the mark may share it with the one that took its place: two
+/// instructions in a program of thousands.
+#[inline(always)]
+pub fn take_plaintext_slot() -> Option<u32> {
+    let first = first_slot();
+    // No loop: to the verifier of 6.1 its end is not known.
+    take_slot(first + 1).or_else(|| take_slot(first + 2))
+}
+
+#[inline(always)]
+fn take_slot(slot: u32) -> Option<u32> {
+    let scratch = SCRATCH.get_ptr_mut(slot)?;
+    // SAFETY: a map value.
+    unsafe {
+        if (*scratch).is_taken != 0 {
+            return None;
+        }
+        (*scratch).is_taken = 1;
+    }
+    Some(slot)
+}
+
+#[inline(always)]
+pub fn give_back(slot: u32) {
+    if let Some(scratch) = SCRATCH.get_ptr_mut(slot) {
+        // SAFETY: a map value that this program has taken.
+        unsafe { (*scratch).is_taken = 0 }
+    }
 }
 
 /// A connection that is not in the table, or with something to be looked at. 0 where it is not followed.
@@ -209,27 +272,25 @@ fn report_payload<const TYPED: bool>(
 /// here; and what is rare takes no stack from what is not.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn meet(bytes: u64, sent: u64) -> u64 {
-    let Some(scratch) = scratch() else { return 0 };
+extern "C" fn meet(bytes: u64, sent: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return 0 };
     // SAFETY: a valid reference; volatile for the verifier's sake.
     let socket = unsafe { (&raw const scratch.found).read_volatile() };
     let sighting = Sighting { socket, thread: processes::current(), sent: sent != 0, bytes: bytes as u32 };
     u64::from(connection::meet(&sighting).is_some())
 }
 
-/// This processor's scratch.
+/// A scratch, which is the program's own.
 #[inline(always)]
-pub fn scratch() -> Option<&'static mut Scratch> {
-    // SAFETY: takes no argument.
-    let processor = unsafe { bpf_get_smp_processor_id() };
-    // SAFETY: a map value; this processor's own.
-    SCRATCH.get_ptr_mut(processor).map(|scratch| unsafe { &mut *scratch })
+pub fn scratch(slot: u64) -> Option<&'static mut Scratch> {
+    // SAFETY: a map value; this program's own.
+    SCRATCH.get_ptr_mut(slot as u32).map(|scratch| unsafe { &mut *scratch })
 }
 
-/// This processor's scratch, and the connection of the socket in it, where there is one.
+/// A scratch, and the connection of the socket in it, where there is one.
 #[inline(always)]
-pub fn scratch_and_connection() -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
-    let scratch = scratch()?;
+pub fn scratch_and_connection(slot: u64) -> Option<(&'static mut Scratch, Option<*mut Connection>)> {
+    let scratch = scratch(slot)?;
     let sk = gathered!(scratch.found.sk);
     Some((scratch, connection::get(sk)))
 }
@@ -417,17 +478,17 @@ fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes
 /// The same, for the verifier to walk once. 0 where it could not be read.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn send_piece(base: u64, bytes: u64, otherwise: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+extern "C" fn send_piece(base: u64, bytes: u64, otherwise: u64, slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     send_whole(scratch, followed, base, bytes as u32, otherwise as u32).into()
 }
 
 /// A buffer that takes several records, or more than the budget.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
+extern "C" fn send_buffer(base: u64, bytes: u64, slot: u64) -> u64 {
     let bytes = bytes as u32;
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     let affordable = take_budget(followed, bytes);
     frames::ask_daemon(followed, scratch);
     let mut done = 0;
@@ -437,18 +498,18 @@ extern "C" fn send_buffer(base: u64, bytes: u64) -> u64 {
             break;
         }
         let piece = min(left, RECORD_PAYLOAD_BYTES as u32);
-        if send_piece(base + u64::from(done), piece.into(), u64::from(bytes - done)) == 0 {
+        if send_piece(base + u64::from(done), piece.into(), u64::from(bytes - done), slot) == 0 {
             return 0;
         }
         done += piece;
     }
-    send_rest(scratch, followed, base + u64::from(done), bytes - done);
+    send_rest(scratch, slot, followed, base + u64::from(done), bytes - done);
     0
 }
 
 /// The part of a call past the budget: its length, and its last bytes.
 #[inline(always)]
-fn send_rest(scratch: &mut Scratch, followed: *mut Connection, base: u64, rest: u32) {
+fn send_rest(scratch: &mut Scratch, slot: u64, followed: *mut Connection, base: u64, rest: u32) {
     if rest == 0 {
         return;
     }
@@ -456,7 +517,7 @@ fn send_rest(scratch: &mut Scratch, followed: *mut Connection, base: u64, rest: 
     if rest > tail {
         send(scratch, followed, 0, rest - tail);
     }
-    send_piece(base + u64::from(rest - tail), tail.into(), tail.into());
+    send_piece(base + u64::from(rest - tail), tail.into(), tail.into(), slot);
 }
 
 #[inline(always)]

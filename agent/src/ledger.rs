@@ -85,7 +85,7 @@ impl Family {
             Self::BackendsRefused => "Better capture backends that do not work on this machine.",
             Self::TlsFiles => "Files whose TLS is read.",
             Self::TlsProbes => "Places in them that are probed.",
-            Self::TlsUnreadable => "Files that speak TLS and cannot be read.",
+            Self::TlsUnreadable => "Programs that speak TLS and cannot be read.",
             Self::SpansWithoutPod => "Spans of pods that left before the API server had told of the pod.",
             Self::PodsRefused => "Pods of this node that are not known, for want of room.",
             Self::ClusterFailures => "Requests to the API server that failed.",

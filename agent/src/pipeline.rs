@@ -9,7 +9,7 @@ use agent_protocols::WholeMessage;
 
 use crate::{
     capture::KernelEvent,
-    connections::{Advice, Connections, Heard, Limits, Listener, Side},
+    connections::{Advice, Connections, Heard, Limits, Listener, Side, Unread},
     enrich::{Enrich, Held},
     exchanges::Exchanges,
     export::Outputs,
@@ -84,6 +84,11 @@ impl Pipeline {
     /// What the kernel may do differently.
     pub fn poll_advice(&mut self) -> Option<Advice> {
         self.connections.poll_advice()
+    }
+
+    /// A process that speaks TLS, and is not read.
+    pub fn poll_unread(&mut self, now: KernelTime) -> Option<Unread> {
+        self.connections.poll_unread(now)
     }
 
     /// Tells a person something between the waterfalls.

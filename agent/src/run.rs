@@ -30,7 +30,7 @@ use crate::{
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
     memory,
-    moment::{ClockSource as _, SystemClocks, WallClock},
+    moment::{ClockSource as _, SystemClocks, WallClock, WallOffset},
     pipeline::Pipeline,
     policy::Policy,
     printing,
@@ -292,6 +292,10 @@ impl Rounds<'_> {
             watcher.pipeline.handle_time(now);
             if let Some(probing) = &mut watcher.probing {
                 probing.advance(&mut self.capture, self.ledger);
+                while let Some(unread) = watcher.pipeline.poll_unread(now) {
+                    let (kernel, wall) = SystemClocks.read();
+                    probing.handle_unread(unread.tgid, WallOffset::between(kernel, wall).wall(unread.since));
+                }
             }
             while let Some(Advice { connection, socket, copying }) = watcher.pipeline.poll_advice() {
                 match copying {

@@ -33,7 +33,7 @@ fn a_connection_from_before_the_start_is_read() -> Result<()> {
 }
 
 /// A copy of the machine's library, under a folder of its own, that a program is made to load.
-fn copied_library(workshop: &Workshop) -> Option<PathBuf> {
+pub fn copied_library(workshop: &Workshop) -> Option<PathBuf> {
     let folders = ["/usr/lib/x86_64-linux-gnu", "/usr/lib/aarch64-linux-gnu", "/usr/lib64"];
     let original = folders.iter().map(|folder| PathBuf::from(folder).join("libssl.so.3")).find(|path| path.exists())?;
     let copy = workshop.path().join("libssl.so.3");
@@ -41,7 +41,7 @@ fn copied_library(workshop: &Workshop) -> Option<PathBuf> {
     Some(copy)
 }
 
-fn program_with(workshop: &Workshop, library: &std::path::Path) -> Result<super::Program> {
+pub fn program_with(workshop: &Workshop, library: &std::path::Path) -> Result<super::Program> {
     let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs/threads.py");
     let mut command = Command::new("python3");
     command.arg(script).args(["4", "5"]);

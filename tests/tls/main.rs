@@ -6,16 +6,20 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
-    fs,
     path::{Path, PathBuf},
     process::Command,
 };
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Result, ensure};
 use onlooker_tests::{Finished, Onlooker, PATIENCE, Span, skip};
 
+mod libraries;
 mod life;
+mod multiplexed;
 mod program;
+mod scale;
+mod unread;
+mod web;
 
 use program::{Program, Workshop};
 
@@ -42,11 +46,23 @@ fn finish(onlooker: &mut Onlooker, paths: &BTreeSet<String>, ends: usize) -> Res
     Ok(())
 }
 
+/// What was asked for: a path, or the method that was called.
 fn path(span: &Span) -> Option<&str> {
-    span.text("url.path").or_else(|| {
+    span.text("url.path").or_else(|| span.text("rpc.method")).or_else(|| {
         let (_, after) = span.text("url.full")?.split_once("://")?;
         after.find('/').map(|slash| &after[slash..])
     })
+}
+
+/// It was asked over TLS, and answered.
+fn is_answered(span: &Span) -> bool {
+    if span.text("rpc.system.name").is_some() {
+        return span.text("rpc.response.status_code") == Some("OK") && span.text("tls.protocol.version").is_some();
+    }
+    let is_https = span.text("url.scheme") == Some("https")
+        || span.text("url.full").is_some_and(|url| url.starts_with("https://"));
+    let is_get = span.text("http.request.method") == Some("GET");
+    is_https && is_get && span.integer("http.response.status_code") == Some(200)
 }
 
 impl Told {
@@ -58,10 +74,7 @@ impl Told {
             let missing: Vec<&String> = self.paths.iter().filter(|path| !by_path.contains_key(path.as_str())).collect();
             assert!(missing.is_empty(), "{kind} spans are missing: {missing:#?}\n{}", self.finished.stderr);
             for span in by_path.values() {
-                let is_https = span.text("url.scheme") == Some("https")
-                    || span.text("url.full").is_some_and(|url| url.starts_with("https://"));
-                let is_get = span.text("http.request.method") == Some("GET");
-                assert!(is_https && is_get && span.integer("http.response.status_code") == Some(200), "{span:#?}");
+                assert!(is_answered(span), "{span:#?}");
             }
         }
         self.finished.ledger.assert_conserved("stdout");
@@ -190,7 +203,7 @@ fn go_stripped_and_at_any_address() -> Result<()> {
         [("local", &["-ldflags=-s -w"][..]), ("local", &["-buildmode=pie", "-ldflags=-s -w"]), ("go1.21.13", &[])]
     {
         let workshop = Workshop::new()?;
-        let Some(binary) = build_go(&workshop, version, flags)? else { continue };
+        let Some(binary) = build_go(&workshop, "https", version, flags)? else { continue };
         let mut command = Command::new(binary);
         command.args(["50", "4"]);
         let mut program = Program::start(command, &workshop)?;
@@ -202,15 +215,12 @@ fn go_stripped_and_at_any_address() -> Result<()> {
     Ok(())
 }
 
-fn build_go(workshop: &Workshop, version: &str, flags: &[&str]) -> Result<Option<PathBuf>> {
-    let source = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs/https.go");
-    let folder = workshop.path().join("go");
-    fs::create_dir_all(&folder)?;
-    fs::copy(source, folder.join("main.go"))?;
-    fs::write(folder.join("go.mod"), "module https\n\ngo 1.17\n")?;
-    let binary = folder.join("https");
+/// A folder of sources beside this file, built by a version of Go.
+fn build_go(workshop: &Workshop, program: &str, version: &str, flags: &[&str]) -> Result<Option<PathBuf>> {
+    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(program);
+    let binary = workshop.path().join(program);
     let mut build = Command::new("go");
-    build.arg("build").args(flags).arg("-o").arg(&binary).current_dir(&folder);
+    build.args(["build", "-mod=readonly"]).args(flags).arg("-o").arg(&binary).current_dir(sources);
     let built = build.env("GOTOOLCHAIN", version).env("CGO_ENABLED", "0").output();
     if built.is_ok_and(|built| built.status.success()) {
         return Ok(Some(binary));
@@ -240,26 +250,5 @@ fn gnutls_is_read_in_wget() -> Result<()> {
     told.assert_exact(&["SERVER", "CLIENT"]);
     told.assert_bound();
     told.assert_handshakes();
-    Ok(())
-}
-
-#[test]
-fn nginx_and_curl() -> Result<()> {
-    let workshop = Workshop::new()?;
-    let Some(nginx) = program::Nginx::start(&workshop)? else { return Ok(()) };
-    let mut onlooker = Onlooker::start(&["--exe", "*/{nginx,curl}"], &[])?;
-    let mut paths = BTreeSet::new();
-    for run in 0..10 {
-        let own: Vec<String> = (0..5).map(|number| format!("/curl/{run}/{number}")).collect();
-        let urls = own.iter().map(|path| format!("https://127.0.0.1:{}{path}", nginx.port));
-        let mut curl = Command::new("curl");
-        let got = curl.args(["-sSk", "--http1.1"]).args(urls).output().context("curl is there")?;
-        ensure!(got.status.success(), "{got:?}");
-        paths.extend(own);
-    }
-    finish(&mut onlooker, &paths, 2)?;
-    let told = Told { finished: onlooker.stop()?, paths };
-    told.assert_exact(&["SERVER", "CLIENT"]);
-    told.assert_bound();
     Ok(())
 }

@@ -109,7 +109,10 @@ impl Drop for Program {
     }
 }
 
-/// An nginx that answers every path. Dropped, it is stopped.
+/// What an nginx answers to paths below `/large/`: more than a few streams may be copied of.
+pub const LARGE_BYTES: usize = 40_000;
+
+/// An nginx that answers every path, with itself where it is not below `/large/`. Dropped, it is stopped.
 pub struct Nginx {
     child: Child,
     pub port: u16,
@@ -121,12 +124,14 @@ impl Nginx {
         let folder = workshop.path().display();
         let address = free_address();
         let configuration = format!(
-            "daemon off; worker_processes 2; pid {folder}/pid; error_log stderr; events {{}}\n\
-             http {{ access_log off; keepalive_requests 100000; server {{ listen {address} ssl;\n\
-             ssl_certificate {}; ssl_certificate_key {}; location / {{ return 200 \"$uri\"; }} }} }}\n",
+            "daemon off; user root; worker_processes 2; pid {folder}/pid; error_log stderr; events {{}}\n\
+             http {{ access_log off; keepalive_requests 100000; server {{ listen {address} ssl http2;\n\
+             ssl_certificate {}; ssl_certificate_key {}; location / {{ return 200 \"$uri\"; }}\n\
+             location /large/ {{ root {folder}; try_files /large.txt =404; }} }} }}\n",
             workshop.certificate.display(),
             workshop.key.display()
         );
+        fs::write(workshop.path().join("large.txt"), vec![b'x'; LARGE_BYTES])?;
         let file = workshop.path().join("nginx.conf");
         fs::write(&file, configuration)?;
         let Ok(child) = Command::new("nginx").arg("-c").arg(&file).stderr(Stdio::null()).spawn() else {

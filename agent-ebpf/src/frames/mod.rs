@@ -67,10 +67,10 @@ const SEND: u64 = 2;
 /// The first call of either side says whether a connection is a framed one.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64) -> u64 {
+pub extern "C" fn recognise(kind: u64, place: u64, skipped: u64, slot: u64) -> u64 {
     let Some(base) = first_byte(kind, place, skipped) else { return 0 };
-    let Some((_, Some(followed))) = scratch_and_connection() else { return 0 };
-    if begins_framed(base) != 0 {
+    let Some((_, Some(followed))) = scratch_and_connection(slot) else { return 0 };
+    if begins_framed(base, slot) != 0 {
         // SAFETY: as above.
         unsafe { (*followed).flags |= CONNECTION_FRAMED }
     }
@@ -93,8 +93,8 @@ pub fn ask_daemon(followed: *mut Connection, scratch: &Scratch) {
 /// lies behind them in the process decides nothing: it has to be those nine bytes.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn begins_framed(base: u64) -> u64 {
-    let Some(scratch) = scratch() else { return 0 };
+extern "C" fn begins_framed(base: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return 0 };
     if !read_header(scratch, base) {
         return 0;
     }
@@ -119,28 +119,28 @@ fn sent(scratch: &Scratch) -> usize {
 /// Sends what a call has moved. The record has been begun in this processor's scratch.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+pub extern "C" fn send_frames(kind: u64, place: u64, skipped: u64, bytes: u64, slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     let (base, pieces) = if kind == Payload::BUFFER { (place, 0) } else { (0, place) };
     let is_copy = u64::from(kind == Payload::COPIED_VECTOR);
     begin_gathering(scratch, base, if base != 0 { bytes as u32 } else { 0 }, skipped);
     begin_walk(scratch, followed);
     for _ in 0..STEPS_PER_CALL / STEPS_AT_ONCE {
-        if walk_steps(pieces, is_copy, bytes) == STOP {
+        if walk_steps(pieces, is_copy, bytes, slot) == STOP {
             break;
         }
     }
-    end_walk(bytes)
+    end_walk(bytes, slot)
 }
 
 /// Apart for the verifier, as the steps of the gathering are.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
+extern "C" fn walk_steps(pieces: u64, is_copy: u64, bytes: u64, slot: u64) -> u64 {
     for _ in 0..STEPS_AT_ONCE {
-        match walk_step(pieces, is_copy, bytes) {
+        match walk_step(pieces, is_copy, bytes, slot) {
             STOP => return STOP,
-            SEND => send_part(),
+            SEND => send_part(slot),
             _ => 0,
         };
     }
@@ -165,8 +165,8 @@ fn begin_walk(scratch: &mut Scratch, followed: *mut Connection) {
 /// One step: it ends a piece, a frame or a record.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn walk_step(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return STOP };
+extern "C" fn walk_step(pieces: u64, is_copy: u64, bytes: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return STOP };
     let done = gathered!(scratch.gather.done);
     if done >= bytes as u32 {
         return STOP;
@@ -307,8 +307,8 @@ fn read_header(scratch: &mut Scratch, base: u64) -> bool {
 /// Sends what has been gathered, and the length of what is left out behind it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn send_part() -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+extern "C" fn send_part(slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     let (filled, gap) = (gathered!(scratch.gather.filled), gathered!(scratch.walk.gap));
     send(scratch, followed, filled, filled.wrapping_add(gap));
     gathered!(scratch.gather.filled = 0);
@@ -319,8 +319,8 @@ extern "C" fn send_part() -> u64 {
 /// Sends the rest, and remembers where the direction stands.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn end_walk(bytes: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+extern "C" fn end_walk(bytes: u64, slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     // What could not be read, or was too much for one call.
     let rest = (bytes as u32).wrapping_sub(gathered!(scratch.gather.done));
     if rest != 0 {

@@ -24,8 +24,8 @@ const WHOLE: u64 = 2;
 /// happened, and 0. What it does is what the walk would do.
 #[inline(never)]
 #[unsafe(no_mangle)]
-pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: u64) -> u64 {
-    let Some((scratch, Some(followed))) = scratch_and_connection() else { return 0 };
+pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: u64, slot: u64) -> u64 {
+    let Some((scratch, Some(followed))) = scratch_and_connection(slot) else { return 0 };
     // SAFETY: a map value.
     let (lane, budget) = unsafe { (&raw mut (*followed).lanes[sent(scratch)], (*followed).budget) };
     // SAFETY: as above.
@@ -38,10 +38,10 @@ pub extern "C" fn send_whole_frames(kind: u64, place: u64, skipped: u64, bytes: 
     }
     let is_read = match kind {
         Payload::BUFFER => copy(scratch, 0, place, bytes),
-        _ => gather_whole(place, skipped, bytes.into(), u64::from(kind == Payload::COPIED_VECTOR)) == WHOLE,
+        _ => gather_whole(place, skipped, bytes.into(), u64::from(kind == Payload::COPIED_VECTOR), slot) == WHOLE,
     };
     gathered!(scratch.walk.budget = budget);
-    if !is_read || are_whole_frames(bytes.into()) != WHOLE {
+    if !is_read || are_whole_frames(bytes.into(), slot) != WHOLE {
         return 0;
     }
     send(scratch, followed, bytes, bytes);
@@ -61,11 +61,11 @@ const PIECES_AT_ONCE: usize = 64;
 /// Copies all of a vector into the payload, where it is of few pieces and can be read.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn gather_whole(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
+extern "C" fn gather_whole(pieces: u64, skipped: u64, bytes: u64, is_copy: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return NOT_WHOLE };
     begin_gathering(scratch, 0, 0, skipped);
     for _ in 0..PIECES_AT_ONCE {
-        match gather_piece(pieces, is_copy, bytes) {
+        match gather_piece(pieces, is_copy, bytes, slot) {
             GO_ON => {}
             done => return done,
         }
@@ -76,8 +76,8 @@ extern "C" fn gather_whole(pieces: u64, skipped: u64, bytes: u64, is_copy: u64) 
 /// The next piece of it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn gather_piece(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
+extern "C" fn gather_piece(pieces: u64, is_copy: u64, bytes: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return NOT_WHOLE };
     let (bytes, done) = (bytes as u32, gathered!(scratch.gather.done));
     if done >= bytes {
         return WHOLE;
@@ -96,11 +96,11 @@ extern "C" fn gather_piece(pieces: u64, is_copy: u64, bytes: u64) -> u64 {
 /// Whether the payload is whole frames, for whose data the budget is enough: it is paid.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn are_whole_frames(bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
+extern "C" fn are_whole_frames(bytes: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return NOT_WHOLE };
     gathered!(scratch.gather.done = 0);
     for _ in 0..STEPS_AT_ONCE {
-        match whole_frame(bytes) {
+        match whole_frame(bytes, slot) {
             GO_ON => {}
             done => return done,
         }
@@ -111,8 +111,8 @@ extern "C" fn are_whole_frames(bytes: u64) -> u64 {
 /// The next frame of it.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn whole_frame(bytes: u64) -> u64 {
-    let Some(scratch) = scratch() else { return NOT_WHOLE };
+extern "C" fn whole_frame(bytes: u64, slot: u64) -> u64 {
+    let Some(scratch) = scratch(slot) else { return NOT_WHOLE };
     let (bytes, at) = (bytes as u32, gathered!(scratch.gather.done));
     let header = Header::at(&raw const scratch.payload, at);
     // No more than a record's payload and 24 bits.

@@ -14,6 +14,16 @@ pub struct GoRegisters {
     pub goroutine: u64,
 }
 
+/// A method of Rust's that takes a message and a number, and gives more than two words. The compiler passes what is larger than
+/// two words by its address, and the place of the result before all else.
+#[derive(Clone, Copy)]
+pub struct RustMethod {
+    pub result: u64,
+    pub object: u64,
+    pub message: u64,
+    pub sequence: u64,
+}
+
 #[cfg(bpf_target_arch = "x86_64")]
 mod machine {
     use super::*;
@@ -40,6 +50,14 @@ mod machine {
         // SAFETY: as above.
         let registers = unsafe { &*context.regs };
         GoRegisters { first: registers.rax, second: registers.rbx, third: registers.rcx, goroutine: registers.r14 }
+    }
+
+    #[inline(always)]
+    pub fn rust(context: &ProbeContext) -> RustMethod {
+        // SAFETY: as above.
+        let registers = unsafe { &*context.regs };
+        let (result, object) = (registers.rdi, registers.rsi);
+        RustMethod { result, object, message: registers.rdx, sequence: registers.rcx }
     }
 
     #[inline(always)]
@@ -83,6 +101,13 @@ mod machine {
     }
 
     #[inline(always)]
+    pub fn rust(context: &ProbeContext) -> RustMethod {
+        // SAFETY: as above.
+        let registers = unsafe { &(*context.regs).regs };
+        RustMethod { result: registers[8], object: registers[0], message: registers[1], sequence: registers[2] }
+    }
+
+    #[inline(always)]
     pub fn comes_again(context: &ProbeContext, again: u8) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*context.regs).pstate };
@@ -94,4 +119,4 @@ mod machine {
     }
 }
 
-pub use machine::{RETURN_ADDRESS_BYTES, comes_again, go, stack, stack_at_return};
+pub use machine::{RETURN_ADDRESS_BYTES, comes_again, go, rust, stack, stack_at_return};

@@ -8,7 +8,7 @@
 use agent_common::plaintext::SessionKey;
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::map, maps::LruHashMap};
 
-use super::{calls, flag::Flag, sessions};
+use super::{calls, flag::Flag, plaintext::announce_place, rustls, sessions};
 use crate::{
     gather::{first_byte, gathered},
     processes::Thread,
@@ -49,8 +49,18 @@ pub fn encrypted(thread: Thread, from: u64, bytes: u64) -> Option<()> {
     if sessions::get(&key).is_some_and(|session| unsafe { (*session).socket != 0 }) {
         return None;
     }
-    let begins = record(from)?;
-    SESSION_BY_CIPHERTEXT.insert(&begins, &key, 0).ok()?;
+    wait(&record(from)?, &key)
+}
+
+/// The session, or the object, of which a record's bytes begin at `from`, behind its head.
+#[inline(always)]
+pub fn wait_for(from: u64, key: &SessionKey) -> Option<()> {
+    wait(&begins(from)?, key)
+}
+
+#[inline(always)]
+fn wait(begins: &[u64; 2], key: &SessionKey) -> Option<()> {
+    SESSION_BY_CIPHERTEXT.insert(begins, key, 0).ok()?;
     COMPARES_RECORDS.set();
     Some(())
 }
@@ -62,16 +72,16 @@ pub fn is_compared() -> bool {
 
 /// What was sent on the socket in the scratch is shown to those who know its bytes.
 #[inline(always)]
-pub fn compare_sent(payload: Payload) {
+pub fn compare_sent(payload: Payload, slot: u64) {
     let Payload { kind, place, skipped } = payload;
-    compare_bytes(kind, place, skipped);
+    compare_bytes(kind, place, skipped, slot);
 }
 
 /// A function of its own with plain numbers: the verifier walks it once.
 #[inline(never)]
 #[unsafe(no_mangle)]
-extern "C" fn compare_bytes(kind: u64, place: u64, skipped: u64) -> u64 {
-    let Some((scratch, _)) = scratch_and_connection() else { return 0 };
+extern "C" fn compare_bytes(kind: u64, place: u64, skipped: u64, slot: u64) -> u64 {
+    let Some((scratch, _)) = scratch_and_connection(slot) else { return 0 };
     if let Some(from) = first_byte(kind, place, skipped) {
         let _ = sent(gathered!(scratch.found.sk), from);
     }
@@ -86,6 +96,12 @@ fn sent(sk: u64, from: u64) -> Option<()> {
     // SAFETY: a map value.
     let key = unsafe { *key };
     let _ = SESSION_BY_CIPHERTEXT.remove(&begins);
+    if rustls::is_object(&key) {
+        let key = rustls::object_sent(&key, sk)?;
+        // Nothing may have been said yet.
+        sessions::bind(&key, sessions::get(&key)?, sk);
+        return announce_place(&key);
+    }
     sessions::bind(&key, sessions::meet(&key)?, sk);
     Some(())
 }
@@ -98,7 +114,12 @@ fn record(from: u64) -> Option<[u64; 2]> {
     if head[0] < FIRST_TYPE || head[0] > LAST_TYPE || head[1] != VERSION_MAJOR {
         return None;
     }
-    // SAFETY: as above.
-    let begins: [u64; 2] = unsafe { bpf_probe_read_user((from + HEAD_BYTES) as *const [u64; 2]).ok()? };
+    begins(from + HEAD_BYTES)
+}
+
+#[inline(always)]
+fn begins(from: u64) -> Option<[u64; 2]> {
+    // SAFETY: the helper checks the address in the process.
+    let begins: [u64; 2] = unsafe { bpf_probe_read_user(from as *const [u64; 2]).ok()? };
     (begins[1] != RETRY).then_some(begins)
 }

@@ -14,11 +14,13 @@ mod flag;
 mod goroutines;
 mod plaintext;
 mod programs;
+mod receives;
+mod rustls;
 mod sessions;
 
 pub use self::ciphertext::compare_sent;
 use self::flag::Flag;
-use crate::processes::Thread;
+use crate::{gather::first_byte, processes::Thread, transfer::Payload};
 
 /// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
 static IS_SPOKEN: Flag = Flag::new();
@@ -27,8 +29,9 @@ static IS_SPOKEN: Flag = Flag::new();
 #[unsafe(no_mangle)]
 static READS_TLS: u8 = 0;
 
+/// Whether anything else here is to be asked.
 #[inline(always)]
-fn is_spoken() -> bool {
+pub fn is_spoken() -> bool {
     is_read() && IS_SPOKEN.is_set()
 }
 
@@ -41,15 +44,30 @@ pub fn is_read() -> bool {
 /// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {
-    if is_spoken() {
-        calls::socket_used(sk, thread);
-    }
+    calls::socket_used(sk, thread);
 }
 
 /// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
 #[inline(always)]
 pub fn compares_sent(bytes: u32) -> bool {
-    is_read() && ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
+    ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
+}
+
+/// Whether the bytes of a receive are to be shown to [`received`].
+#[inline(always)]
+pub fn notes_receives() -> bool {
+    receives::is_noted()
+}
+
+/// Bytes were received on a socket into memory of the process.
+#[inline(always)]
+pub fn received(sk: u64, thread: Thread, payload: Payload, bytes: u32) {
+    // Where they fill more than one buffer, the first is all that is remembered.
+    if payload.kind == Payload::BUFFER {
+        receives::note(thread, sk, payload.place, u64::from(bytes));
+    } else if let Some(from) = first_byte(payload.kind, payload.place, payload.skipped) {
+        receives::note(thread, sk, from, u64::from(bytes));
+    }
 }
 
 /// A thread is gone, out of whatever call it was in.

@@ -14,6 +14,7 @@ use super::{
     arguments::{self, RETURN_ADDRESS_BYTES},
     calls, ciphertext, goroutines,
     plaintext::{SENT_BIT, tls_said},
+    rustls::{self, RecordKind},
     sessions,
 };
 use crate::{
@@ -67,6 +68,12 @@ fn enter(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    if cookie.action() == Action::Encrypt as u8 {
+        return rustls::encrypt_begins(thread, arguments::rust(context));
+    }
+    if cookie.action() == Action::Decrypt as u8 {
+        return rustls::decrypt_begins(thread, arguments::rust(context));
+    }
     let first = context.arg::<u64>(0)?;
     if cookie.action() == Action::Destroy as u8 {
         sessions::end(&sessions::key(thread.tgid, first));
@@ -88,6 +95,17 @@ fn leave(context: &RetProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    if cookie.action() == Action::Encrypt as u8 {
+        return rustls::encrypt_ends(thread);
+    }
+    if cookie.action() == Action::Decrypt as u8 {
+        let kind = match cookie.told() {
+            told if told == Told::TypedRecord as u8 => RecordKind::Typed,
+            told if told == Told::NoncedRecord as u8 => RecordKind::Nonced,
+            _ => RecordKind::Bare,
+        };
+        return rustls::decrypt_ends(thread, kind);
+    }
     let result = context.ret::<u64>();
     if cookie.action() == Action::Create as u8 && cookie.given() == Given::Returned as u8 {
         if result != 0 {

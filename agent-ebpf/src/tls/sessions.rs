@@ -6,27 +6,18 @@
 use agent_common::{
     limits::TLS_SESSIONS,
     losses::Loss,
-    plaintext::{SESSION_FRESH, SESSION_INTERRUPTED, SESSION_OVER, SESSION_REPORTED, Session, SessionKey},
-    records::{CLOSED_FINISHED, CLOSED_RESET, CONNECTION_RESET, ClosedRecord, RecordKind},
+    plaintext::{SESSION_BIT, SESSION_FRESH, SESSION_INTERRUPTED, Session, SessionKey},
+    records::{CLOSED_FINISHED, CLOSED_RESET, CONNECTION_RESET},
 };
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_prandom_u32, macros::map, maps::HashMap};
 
-use crate::{
-    connection,
-    emit::{count, emit},
-    entries::now,
-    fields::field,
-    socket::Socket,
-};
+use crate::{connection, emit::count, fields::field, socket::Socket};
 
 #[map]
 static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(TLS_SESSIONS, BPF_F_NO_PREALLOC);
 
 #[map]
 static SESSION_BY_SOCKET: HashMap<u64, SessionKey> = HashMap::with_max_entries(TLS_SESSIONS, BPF_F_NO_PREALLOC);
-
-/// Set in the number of every connection that is a session: sockets' connections count up from zero.
-const SESSION_BIT: u64 = 1 << 63;
 
 #[inline(always)]
 pub const fn key(tgid: u32, address: u64) -> SessionKey {
@@ -55,12 +46,14 @@ pub fn meet(key: &SessionKey) -> Option<*mut Session> {
 }
 
 #[inline(always)]
-fn enter(key: &SessionKey, flags: u32) -> Option<*mut Session> {
+fn enter(key: &SessionKey, flags: u64) -> Option<*mut Session> {
     // Where the beginning was not seen positions mean nothing to the other end: they must not match by chance.
     let (sent, received) = if flags & SESSION_FRESH != 0 { (0, 0) } else { (random(), random()) };
     let id = SESSION_BIT | u64::from(random()) << 31 | u64::from(random());
-    let session = Session { id, socket: 0, flags, turn: 0, reported_turn: 0, budget: 0, sent, received };
+    connection::enter_counted(id, sent, received)?;
+    let session = Session { id, socket: 0, flags };
     if SESSIONS.insert(key, &session, 0).is_err() {
+        connection::forget(id);
         count(Loss::SessionTableFull, 1);
         return None;
     }
@@ -79,7 +72,9 @@ pub fn interrupt(key: &SessionKey) {
     if let Some(session) = meet(key) {
         // SAFETY: a map value.
         let session = unsafe { &mut *session };
-        if session.flags & SESSION_FRESH == 0 && session.turn == 0 {
+        // SAFETY: as above.
+        let is_silent = connection::get(session.id).is_some_and(|connection| unsafe { (*connection).turn } == 0);
+        if session.flags & SESSION_FRESH == 0 && is_silent {
             session.flags |= SESSION_INTERRUPTED;
         }
     }
@@ -129,6 +124,13 @@ pub fn end(key: &SessionKey) {
     }
 }
 
+/// The session that is bound to a socket.
+#[inline(always)]
+pub fn on_socket(sk: u64) -> Option<SessionKey> {
+    // SAFETY: a map value.
+    SESSION_BY_SOCKET.get_ptr(&sk).map(|key| unsafe { *key })
+}
+
 #[inline(always)]
 pub fn socket_gone(sk: u64) {
     let Some(key) = SESSION_BY_SOCKET.get_ptr(&sk) else { return };
@@ -143,27 +145,17 @@ pub fn socket_gone(sk: u64) {
     let _ = SESSION_BY_SOCKET.remove(&sk);
 }
 
-/// Reports a session's end, once.
+/// Reports a session's end, if anything was said on it, and forgets its connection.
 #[inline(always)]
 fn finish(key: &SessionKey, reason: u32) {
     let Some(session) = get(key) else { return };
     // SAFETY: a map value.
-    let session = unsafe { &mut *session };
-    if session.flags & SESSION_OVER != 0 || session.turn == 0 {
-        return;
-    }
-    session.flags |= SESSION_OVER;
-    let record = ClosedRecord {
-        kind: RecordKind::Closed as u32,
-        reason,
-        connection: session.id,
-        time_ns: now(),
-        turns: session.turn,
-        padding: 0,
-    };
-    let is_known = session.flags & SESSION_REPORTED != 0 || session.reported_turn != 0;
-    if !is_known || !emit(&raw const record, size_of::<ClosedRecord>() as u64) {
-        // Requests are the odd turns, as on any connection that was followed from its start.
-        count(Loss::ExchangesUnreported, u64::from(session.turn.div_ceil(2) - session.reported_turn.div_ceil(2)));
+    let id = unsafe { (*session).id };
+    if let Some(connection) = connection::get(id) {
+        // SAFETY: as above.
+        if unsafe { (*connection).turn } != 0 {
+            connection::finish(connection, reason);
+        }
+        connection::forget(id);
     }
 }

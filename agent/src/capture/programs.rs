@@ -7,10 +7,10 @@
 use std::{fs::File, os::fd::AsFd as _, sync::atomic::Ordering, time::Duration};
 
 use agent_common::{
-    limits::{EARLY_CALLS, PROCESSES_PER_BLOCK, TLS_CALL_SLOTS},
+    limits::{EARLY_CALLS, PROCESSES_PER_BLOCK, SCRATCHES_PER_PROCESSOR, TLS_CALL_SLOTS},
     losses::Loss,
     offsets::KernelOffsets,
-    plaintext::{SESSION_OVER, Session, SessionKey},
+    plaintext::SESSION_BIT,
     records::{CONNECTION_OVER, Connection, Watch, reader},
 };
 use aya::{
@@ -97,17 +97,10 @@ pub struct Capture {
     wake_ups: WakeUps,
     address_mask: u64,
     early_calls: Option<EarlyCalls>,
-    sessions: Sessions,
     early_threads: HashMap<MapData, u32, u32>,
     probe_mode: ProbeMode,
     /// Holds the programs and their links; dropped last.
     programs: Ebpf,
-}
-
-/// The kernel's tables of TLS sessions.
-struct Sessions {
-    by_key: HashMap<MapData, [u8; size_of::<SessionKey>()], [u8; size_of::<Session>()]>,
-    by_socket: HashMap<MapData, u64, [u8; size_of::<SessionKey>()]>,
 }
 
 impl Capture {
@@ -166,10 +159,6 @@ impl Capture {
             reader: share(&programs, "READER", size_of::<u32>())?,
             address_mask,
             early_calls,
-            sessions: Sessions {
-                by_key: take(&mut programs, "SESSIONS", HashMap::try_from)?,
-                by_socket: take(&mut programs, "SESSION_BY_SOCKET", HashMap::try_from)?,
-            },
             early_threads: take(&mut programs, "TLS_EARLY_THREADS", HashMap::try_from)?,
             probe_mode: ProbeMode::default(),
             programs,
@@ -209,12 +198,12 @@ impl Capture {
     /// Tells the kernel that a connection is of no interest: from now on it costs one look-up. `socket` and `connection`
     /// are as its opening record had them.
     pub fn leave_alone(&mut self, socket: u64, connection: u64) {
-        let key = socket ^ self.address_mask;
-        let entry = self.connections.get(&key, 0).ok().map(|bytes| bytemuck::pod_read_unaligned::<Connection>(&bytes));
-        // What is not the socket's own connection is what TLS carries on it, if it is there still.
-        let Some(mut entry) = entry.filter(|entry| entry.id == connection) else {
-            return self.sessions.leave_alone(key, connection);
-        };
+        let key = self.kernel_key(socket, connection);
+        let Ok(bytes) = self.connections.get(&key, 0) else { return };
+        let mut entry: Connection = bytemuck::pod_read_unaligned(&bytes);
+        if entry.id != connection {
+            return;
+        }
         entry.flags |= CONNECTION_OVER;
         let mut bytes = [0; size_of::<Connection>()];
         bytes.copy_from_slice(bytemuck::bytes_of(&entry));
@@ -246,7 +235,12 @@ impl Capture {
     /// Tells the kernel that frames follow one another on a connection that was not known for it by its first bytes.
     pub fn treat_as_framed(&mut self, socket: u64, connection: u64) {
         // A full table forgets the oldest entries by itself; without an entry heads of long calls may be cut, and are counted.
-        let _ = self.framed.insert(&(socket ^ self.address_mask), &connection, 0);
+        let _ = self.framed.insert(&self.kernel_key(socket, connection), &connection, 0);
+    }
+
+    /// By what the kernel finds a connection: its socket, or, where it is what TLS carries, its number.
+    const fn kernel_key(&self, socket: u64, connection: u64) -> u64 {
+        if connection & SESSION_BIT == 0 { socket ^ self.address_mask } else { connection }
     }
 
     /// Hands every record that is there to `handle`, at most `limit` of them; answers how many there were.
@@ -306,27 +300,9 @@ impl Capture {
 /// `BPF_EXIST` of include/uapi/linux/bpf.h.
 const ONLY_EXISTING: u64 = 2;
 
-impl Sessions {
-    /// The same for what TLS carries on a socket.
-    fn leave_alone(&mut self, socket: u64, connection: u64) {
-        let Ok(key) = self.by_socket.get(&socket, 0) else { return };
-        let Ok(bytes) = self.by_key.get(&key, 0) else { return };
-        let mut session: Session = bytemuck::pod_read_unaligned(&bytes);
-        if session.id == connection {
-            session.flags |= SESSION_OVER;
-            let mut bytes = [0; size_of::<Session>()];
-            bytes.copy_from_slice(bytemuck::bytes_of(&session));
-            let _ = self.by_key.insert(&key, &bytes, ONLY_EXISTING);
-        }
-    }
-}
-
 /// The part of the ring that may fill before a nap is ended. Larger: less room for the burst that goes on meanwhile.
 /// Smaller: more wake-ups.
 const WATERMARK_PARTS: u64 = 4;
-
-/// As many as the kernel programs take turns on, for each processor.
-const PLAINTEXT_SCRATCHES: u32 = 2;
 
 pub(super) fn load(
     backend: Backend,
@@ -345,8 +321,7 @@ pub(super) fn load(
         .override_global("JUDGE_EVERY_EXEC", &u8::from(options.judge_every_exec), true)
         .map_max_entries("RECORDS", options.ring_bytes)
         .map_max_entries("WATCH_BY_PROCESS", largest_process.div_ceil(PROCESSES_PER_BLOCK))
-        .map_max_entries("SCRATCH", processors())
-        .map_max_entries("PLAINTEXT", if options.reads_tls { PLAINTEXT_SCRATCHES * processors() } else { 1 })
+        .map_max_entries("SCRATCH", SCRATCHES_PER_PROCESSOR * processors())
         .map_max_entries("TLS_CALL_BY_THREAD", if options.reads_tls { TLS_CALL_SLOTS } else { 1 })
         .load(aya::include_bytes_aligned!(concat!(env!("OUT_DIR"), "/onlooker.bpf.o")))
         .map_err(|source| CaptureError::Load { source: Box::new(source) })

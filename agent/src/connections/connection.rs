@@ -48,10 +48,38 @@ impl Connection {
         if self.facts.is_none() {
             self.received_before = received_before;
             self.sent_before = sent_before;
-            self.facts = Some(Rc::new(facts));
+            if facts.is_tls && facts.remote == Endpoint::Unknown {
+                self.held.get_or_insert_default().unplaced = Some(Rc::new(facts));
+            } else {
+                self.facts = Some(Rc::new(facts));
+            }
         } else if self.facts.as_ref().is_some_and(|known| known.remote == Endpoint::Unknown) {
             // The socket that TLS is spoken on has become known: what comes from now on has its addresses.
             self.facts = Some(Rc::new(facts));
+        }
+    }
+
+    /// Whether it waits for its socket to become known.
+    fn awaits_place(&self) -> bool {
+        self.held.as_ref().is_some_and(|held| held.unplaced.is_some())
+    }
+
+    /// What it waited for is known.
+    pub fn has_come_to_a_place(&self) -> bool {
+        self.awaits_place() && self.facts.is_some()
+    }
+
+    /// Its socket is known, or not waited for any more.
+    pub fn go_on(&mut self, out: &mut Outputs) {
+        if !self.awaits_place() {
+            return;
+        }
+        if let Some(mut waiting) = self.held.take() {
+            let unplaced = waiting.unplaced.take();
+            self.facts = self.facts.take().or(unplaced);
+            while let Some((record, payload)) = waiting.pop() {
+                self.handle_data(&record, &payload, out);
+            }
         }
     }
 
@@ -108,6 +136,13 @@ impl Connection {
     pub fn handle_data(&mut self, record: &DataRecord, payload: &[u8], out: &mut Outputs) {
         self.last_used = KernelTime(record.time_ns);
         if self.reading.is_deaf() {
+            return;
+        }
+        if let Some(held) = self.held.as_mut().filter(|held| held.unplaced.is_some()) {
+            held.push(record, payload);
+            if held.is_full() {
+                self.go_on(out);
+            }
             return;
         }
         if self.follows(record) {
@@ -185,11 +220,18 @@ impl Connection {
 
     /// Lets go of records that have waited long enough.
     pub fn handle_time(&mut self, now: KernelTime, out: &mut Outputs) {
+        if self.awaits_place() {
+            if self.held_until().is_some_and(|deadline| deadline <= now) {
+                self.go_on(out);
+            }
+            return;
+        }
         let patience = self.patience();
         self.release(out, |_, waiting| waiting.time_ns.saturating_add(patience) <= now.0);
     }
 
     pub fn release_held(&mut self, out: &mut Outputs) {
+        self.go_on(out);
         self.release(out, |_, _| true);
     }
 

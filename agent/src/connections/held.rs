@@ -5,15 +5,18 @@
 //! still on its way out of the kernel: the response's record is then first in the ring. It says so itself, because
 //! `other_position` counts bytes of which no record has come. Such a record waits here until the other one arrives.
 //!
-//! Sent records never wait. What a process sends can depend only on bytes of which the call has returned, and their
+//! What is said on a TLS session before its socket is known waits as well: the kernel tells of the socket as soon as the first
+//! bytes are sent there. Programs that carry them there by ways that nobody sees get no address, and are told later.
+//!
+//! Other sent records never wait. What a process sends can depend only on bytes of which the call has returned, and their
 //! records are in the ring before the sending call is entered; what a sent record's `other_position` has ahead of its time
 //! was received beside it, not before it. So no two records can wait for each other.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, rc::Rc};
 
 use agent_common::records::DataRecord;
 
-use crate::moment::KernelTime;
+use crate::{exchanges::ConnectionFacts, moment::KernelTime};
 
 /// How far the kernel's clock may move past a waiting record. Larger: a response whose request's record was lost reaches the
 /// user later. Smaller: a thread that is preempted on its way out of the kernel costs its request.
@@ -34,6 +37,8 @@ const BYTES: usize = 256 * 1024;
 pub(super) struct Held {
     records: VecDeque<(DataRecord, Box<[u8]>)>,
     bytes: usize,
+    /// What is known of a TLS session whose socket is not: the record that it has encrypted is on its way there.
+    pub unplaced: Option<Rc<ConnectionFacts>>,
 }
 
 impl Held {

@@ -40,6 +40,7 @@ use crate::{
 };
 
 pub use self::{
+    handshakes::Unread,
     heard::{Advice, Copying, Heard, Listener, Side, What},
     held::HELD_NANOSECONDS,
 };
@@ -143,6 +144,11 @@ impl Connections {
         self.out.advice.pop_front()
     }
 
+    /// A process that speaks TLS, and is not read.
+    pub fn poll_unread(&mut self, now: KernelTime) -> Option<Unread> {
+        self.handshakes.poll_unread(now)
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.table.len()
@@ -157,11 +163,14 @@ impl Connections {
         self.make_room(record.connection);
         let connection = self.table.entry(record.connection).or_default();
         let before = |flag| record.flags & flag != 0;
-        let handshake = if facts::is_tls(record) { self.handshakes.take(record.socket) } else { None };
+        let handshake = if facts::is_tls(record) { self.handshakes.take(record.tgid, record.socket) } else { None };
         connection.open(facts::facts(record, handshake), before(OPENED_RECEIVED_BEFORE), before(OPENED_SENT_BEFORE));
         connection.last_used = connection.last_used.max(KernelTime(record.time_ns));
         connection.is_unix = facts::is_unix(record);
         note_user(&mut self.unix_users, connection, record.connection, record.tgid);
+        if connection.has_come_to_a_place() {
+            self.with(record.connection, |connection, out| connection.go_on(out));
+        }
     }
 
     fn handle_data(&mut self, record: &DataRecord, payload: &[u8]) {
@@ -183,6 +192,7 @@ impl Connections {
 
     /// Unix sockets are closed without a record. Those that no other process used end with the process.
     fn handle_exit(&mut self, record: &ProcessRecord) {
+        self.handshakes.handle_exit(record.tgid);
         let used: Vec<u64> =
             self.unix_users.range((record.tgid, 0)..=(record.tgid, u64::MAX)).map(|(_, id)| *id).collect();
         for id in used {

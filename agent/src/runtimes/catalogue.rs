@@ -7,12 +7,13 @@
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-const LIBRARIES: [&str; 5] = [
+const LIBRARIES: [&str; 6] = [
     include_str!("../../runtimes/openssl.toml"),
     include_str!("../../runtimes/openssl-records.toml"),
     include_str!("../../runtimes/gnutls.toml"),
     include_str!("../../runtimes/s2n.toml"),
     include_str!("../../runtimes/go.toml"),
+    include_str!("../../runtimes/rustls.toml"),
 ];
 const UNREADABLE: &str = include_str!("../../runtimes/unreadable.toml");
 
@@ -52,6 +53,8 @@ pub enum Kind {
     Calls,
     /// By the table of functions of Go; its own convention.
     Go,
+    /// By parts of mangled names; methods of Rust.
+    Rust,
 }
 
 /// A function that is probed: its first three arguments are the session, a buffer and its length.
@@ -72,6 +75,12 @@ pub struct Function {
     /// The calls by which it hands bytes to its caller, best first.
     #[serde(default)]
     pub copies_by: Vec<String>,
+    /// What a mangled name must have in it, the rarest part last. There may be several such functions.
+    #[serde(default)]
+    pub parts: Vec<String>,
+    /// For `decrypt`: what lies around the plaintext.
+    #[serde(default)]
+    pub record: Option<Record>,
 }
 
 #[derive(Clone, Copy, Debug, Deserialize, PartialEq, Eq)]
@@ -87,6 +96,22 @@ pub enum Role {
     Write,
     /// Hands out what was encrypted: its second and third arguments.
     Ciphertext,
+    /// Makes a record of plaintext.
+    Encrypt,
+    /// Makes plaintext of a record, where that lies.
+    Decrypt,
+}
+
+/// How plaintext lies in a record.
+#[derive(Clone, Copy, Debug, Deserialize, Serialize, PartialEq, Eq)]
+#[serde(rename_all = "snake_case")]
+pub enum Record {
+    /// TLS 1.3: before its type and a tag.
+    Typed,
+    /// TLS 1.2: behind a nonce, before a tag.
+    Nonced,
+    /// TLS 1.2: before a tag.
+    Bare,
 }
 
 /// Where the number of bytes stands that were moved.
@@ -189,10 +214,13 @@ mod tests {
     fn every_library_is_complete() {
         for library in Catalogue::new().libraries.into_iter().filter(|library| !library.per_process) {
             let role = |role| library.functions.iter().any(|function| function.role == role);
-            assert!(role(Role::Create) && role(Role::Read) && role(Role::Write), "{}", library.name);
+            let by_calls = role(Role::Create) && role(Role::Read) && role(Role::Write);
+            assert!(by_calls || (role(Role::Encrypt) && role(Role::Decrypt)), "{}", library.name);
             for function in &library.functions {
                 let moves = matches!(function.role, Role::Read | Role::Write);
                 assert_eq!(moves, function.length != Length::None, "{}", function.symbol);
+                assert_eq!(function.parts.is_empty(), library.kind != Kind::Rust, "{}", function.symbol);
+                assert_eq!(function.record.is_some(), function.role == Role::Decrypt, "{}", function.symbol);
                 assert_eq!(function.length == Length::Copied, !function.copies_by.is_empty(), "{}", function.symbol);
                 for other in [&function.wraps_with, &function.unless].into_iter().flatten() {
                     assert!(library.functions.iter().any(|function| function.symbol == *other), "{other}");
@@ -214,7 +242,7 @@ mod tests {
         assert_eq!(found("libssl-5d3b6d6e.so.1.1", false), ["openssl"]);
         assert_eq!(found("libgnutls.so.30.34.3", false), ["gnutls"]);
         assert_eq!(found("libc.so.6", false), [""; 0]);
-        assert_eq!(found("node", true), ["openssl", "s2n", "go"]);
+        assert_eq!(found("node", true), ["openssl", "s2n", "go", "rustls"]);
         assert!(catalogue.unreadable.iter().any(|library| library.is_called("libjvm.so")));
     }
 }

@@ -88,6 +88,12 @@ pub struct Section {
 }
 
 #[derive(Clone, Copy, Debug)]
+pub struct SymbolTable<'a> {
+    symbols: &'a Section,
+    pub names: &'a Section,
+}
+
+#[derive(Clone, Copy, Debug)]
 struct Segment {
     address: u64,
     offset: u64,
@@ -143,41 +149,58 @@ impl ElfFile {
         self.sections.iter().find(|section| section.name == name && section.kind != SHT_NOBITS.0)
     }
 
+    /// Whether it has more symbols than are needed to run it.
+    #[must_use]
+    pub fn has_symbols(&self) -> bool {
+        self.sections.iter().any(|section| section.kind == SHT_SYMTAB.0 && section.size > 0)
+    }
+
     /// The functions of these names, by the table for linking at run time, else by the full one; a place for each.
     ///
     /// # Errors
     /// Where the file cannot be read.
     pub fn symbols(&self, names: &[&str]) -> Result<Vec<Option<Symbol>>, ElfError> {
         let mut found = vec![None; names.len()];
-        for kind in [SHT_DYNSYM.0, SHT_SYMTAB.0] {
-            for table in self.sections.iter().filter(|section| section.kind == kind) {
-                if found.iter().any(Option::is_none) {
-                    self.search(table, names, &mut found)?;
-                }
+        for table in self.symbol_tables() {
+            if found.iter().any(Option::is_none) {
+                self.search(table, names, &mut found)?;
             }
         }
         Ok(found)
     }
 
+    /// The table for linking at run time, and then the full one.
+    pub fn symbol_tables(&self) -> impl Iterator<Item = SymbolTable<'_>> {
+        let tables = [SHT_DYNSYM.0, SHT_SYMTAB.0].into_iter();
+        let tables = tables.flat_map(|kind| self.sections.iter().filter(move |section| section.kind == kind));
+        tables.filter_map(|symbols| Some(SymbolTable { symbols, names: self.sections.get(symbols.link as usize)? }))
+    }
+
     /// First the names, by their bytes; then the symbols, by where their names lie. Neither table is ever whole in memory.
-    fn search(&self, table: &Section, names: &[&str], found: &mut [Option<Symbol>]) -> Result<(), ElfError> {
-        const SYMBOL_BYTES: usize = size_of::<Sym64<Le>>();
-        let strings = self.sections.get(table.link as usize).ok_or(ElfError::Damaged("a table of names"))?;
-        let places = self.places(strings, names)?;
+    fn search(&self, table: SymbolTable<'_>, names: &[&str], found: &mut [Option<Symbol>]) -> Result<(), ElfError> {
+        let places = self.places(table.names, names)?;
         if places.is_empty() {
             return Ok(());
         }
-        self.windows(table.offset, table.size, SYMBOL_BYTES, 0, |_, window| {
+        self.each_symbol(table, |name, symbol| {
+            if let Ok(index) = places.binary_search_by_key(&name, |(place, _)| *place) {
+                found[places[index].1].get_or_insert(symbol);
+            }
+        })
+    }
+
+    /// Hands out every symbol that lies somewhere, with the place of its name in the table of names.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn each_symbol(&self, table: SymbolTable<'_>, mut handle: impl FnMut(u64, Symbol)) -> Result<(), ElfError> {
+        const SYMBOL_BYTES: usize = size_of::<Sym64<Le>>();
+        self.windows(table.symbols.offset, table.symbols.size, SYMBOL_BYTES, 0, |_, window| {
             let symbols = pod::slice_from_bytes::<Sym64<Le>>(window, window.len() / SYMBOL_BYTES);
             let (symbols, _) = symbols.expect("as many as there is room for, with no alignment");
-            for symbol in symbols {
-                let name = u64::from(symbol.st_name.get(Le));
-                let address = symbol.st_value.get(Le);
-                if address != 0
-                    && let Ok(index) = places.binary_search_by_key(&name, |(place, _)| *place)
-                {
-                    found[places[index].1].get_or_insert(Symbol { address, size: symbol.st_size.get(Le) });
-                }
+            for symbol in symbols.iter().filter(|symbol| symbol.st_value.get(Le) != 0) {
+                let (address, size) = (symbol.st_value.get(Le), symbol.st_size.get(Le));
+                handle(symbol.st_name.get(Le).into(), Symbol { address, size });
             }
             true
         })

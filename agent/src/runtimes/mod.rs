@@ -12,6 +12,7 @@ mod go;
 mod mappings;
 mod plan;
 mod probing;
+mod rust;
 mod search;
 pub mod sites;
 
@@ -19,4 +20,4 @@ pub use catalogue::Catalogue;
 pub use elf::{ElfError, FileId, Machine};
 pub use plan::{Action, LibraryPlan, Plan, Probe};
 pub use probing::{Probing, places};
-pub use search::{Found, Search, UnreadableLibrary, look_into};
+pub use search::{Found, Search, UnreadProgram, UnreadableLibrary, Why, look_into};

@@ -6,9 +6,9 @@
 use std::fs::File;
 
 use super::{
-    catalogue::{Catalogue, Function, Kind, Length, Library, Role, SessionFrom},
+    catalogue::{Catalogue, Function, Kind, Length, Library, Record, Role, SessionFrom},
     elf::{ElfError, ElfFile, FileId, Machine, Symbol},
-    go,
+    go, rust,
     sites::{self, Convention, Leaves, Purpose, Site},
 };
 
@@ -44,6 +44,7 @@ pub struct Probe {
     pub catches_return: bool,
     pub length: Length,
     pub session: SessionFrom,
+    pub record: Option<Record>,
     pub stack: u32,
     pub leaves: Option<Leaves>,
 }
@@ -65,6 +66,8 @@ pub enum Action {
     /// The same by `memmove`.
     GoCopyMemory,
     Ciphertext,
+    Encrypt,
+    Decrypt,
 }
 
 impl Plan {
@@ -95,20 +98,85 @@ impl Plan {
 impl LibraryPlan {
     /// Nothing where the file does not hold the library.
     fn make(library: &Library, elf: &ElfFile) -> Result<Option<Self>, ElfError> {
-        let version = match library.kind {
-            Kind::Calls => String::new(),
-            Kind::Go => match go::version(elf)? {
-                Some(version) => version,
+        let mut version = String::new();
+        let probes = match library.kind {
+            Kind::Calls => match Found::find(library, elf)? {
+                Some(found) => found.calls(library)?,
+                None => return Ok(None),
+            },
+            Kind::Go => match (go::version(elf)?, Found::find(library, elf)?) {
+                (Some(known), Some(found)) => {
+                    version = known;
+                    found.go(library)?
+                }
+                _ => return Ok(None),
+            },
+            Kind::Rust => match methods(library, elf)? {
+                Some(probes) => probes,
                 None => return Ok(None),
             },
         };
-        let Some(found) = Found::find(library, elf)? else { return Ok(None) };
-        let probes = match library.kind {
-            Kind::Calls => found.calls(library)?,
-            Kind::Go => found.go(library)?,
-        };
         Ok(Some(Self { library: library.name.clone(), title: library.title.clone(), version, probes }))
     }
+}
+
+/// Methods of Rust, of each as many as there are; nothing where one is missing that is needed.
+fn methods(library: &Library, elf: &ElfFile) -> Result<Option<Vec<Probe>>, ElfError> {
+    let wanted: Vec<&[String]> = library.functions.iter().map(|function| function.parts.as_slice()).collect();
+    let found = rust::functions(elf, &wanted)?;
+    let mut probes = Vec::new();
+    for (function, symbols) in library.functions.iter().zip(found) {
+        if symbols.is_empty() && library.needs.contains(&function.symbol) {
+            return Ok(None);
+        }
+        for symbol in symbols {
+            probes.push(call(elf, function, symbol, Length::None)?);
+        }
+    }
+    Ok(Some(probes))
+}
+
+fn call(elf: &ElfFile, function: &Function, symbol: Symbol, length: Length) -> Result<Probe, ElfError> {
+    let code = elf.code(symbol)?;
+    let (action, needed, catches_return) = match function.role {
+        Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
+        Role::Destroy => (Action::Destroy, 0b1, false),
+        Role::Handshake => (Action::Handshake, 0b1, true),
+        Role::Ciphertext => (Action::Ciphertext, 0b110, false),
+        Role::Read => (Action::Read, needed_for(length), true),
+        Role::Write => (Action::Write, needed_for(length), true),
+        Role::Encrypt => (Action::Encrypt, 0b1111, true),
+        Role::Decrypt => (Action::Decrypt, 0b1111, true),
+    };
+    let purpose = if catches_return { Purpose::EntryAndReturn } else { Purpose::Entry };
+    let site = sites::find(elf.machine(), &code, symbol.address, Convention::C, needed, purpose);
+    probe(elf, function, symbol, site, action, catches_return, length)
+}
+
+fn probe(
+    elf: &ElfFile,
+    function: &Function,
+    symbol: Symbol,
+    site: Site,
+    action: Action,
+    catches_return: bool,
+    length: Length,
+) -> Result<Probe, ElfError> {
+    let offset = elf.file_offset(symbol.address + site.offset).ok_or(ElfError::Damaged("a function"))?;
+    Ok(Probe {
+        symbol: function.symbol.clone(),
+        offset,
+        offset_in_function: site.offset,
+        instruction: site.instruction,
+        is_cheap: site.is_cheap,
+        action,
+        catches_return,
+        length,
+        session: function.session,
+        record: function.record,
+        stack: site.stack,
+        leaves: site.leaves,
+    })
 }
 
 /// A library's functions in a file.
@@ -126,6 +194,8 @@ impl<'a> Found<'a> {
         let symbols = match library.kind {
             Kind::Calls => Some(elf.symbols(&names)?),
             Kind::Go => go::functions(elf, &names)?,
+            // By parts of their names: `methods`.
+            Kind::Rust => None,
         };
         let Some(symbols) = symbols else { return Ok(None) };
         let found = Self { elf, names, symbols };
@@ -147,30 +217,15 @@ impl<'a> Found<'a> {
             let probe = match self.shared(library, function)? {
                 // The wrapper that names the pair brings the probe; the other one is left out.
                 Some(Shared::Here(inner)) => {
-                    let probe = self.call(function, inner, Length::FourthArgument)?;
+                    let probe = call(self.elf, function, inner, Length::FourthArgument)?;
                     Probe { symbol: format!("{}'s callee", function.symbol), ..probe }
                 }
                 Some(Shared::Elsewhere) => continue,
-                None => self.call(function, symbol, function.length)?,
+                None => call(self.elf, function, symbol, function.length)?,
             };
             probes.push(probe);
         }
         Ok(probes)
-    }
-
-    fn call(&self, function: &Function, symbol: Symbol, length: Length) -> Result<Probe, ElfError> {
-        let code = self.elf.code(symbol)?;
-        let (action, needed, catches_return) = match function.role {
-            Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
-            Role::Destroy => (Action::Destroy, 0b1, false),
-            Role::Handshake => (Action::Handshake, 0b1, true),
-            Role::Ciphertext => (Action::Ciphertext, 0b110, false),
-            Role::Read => (Action::Read, needed_for(length), true),
-            Role::Write => (Action::Write, needed_for(length), true),
-        };
-        let purpose = if catches_return { Purpose::EntryAndReturn } else { Purpose::Entry };
-        let site = sites::find(self.elf.machine(), &code, symbol.address, Convention::C, needed, purpose);
-        self.probe(function, symbol, site, action, catches_return, length)
     }
 
     /// Whether the function and another one are wrappers of a third that takes the other one's arguments.
@@ -203,11 +258,11 @@ impl<'a> Found<'a> {
             let (action, needed) = match function.role {
                 Role::Write => (Action::GoWrite, 0b111),
                 Role::Read => (Action::GoRead, 0b1),
-                Role::Create | Role::Destroy | Role::Handshake | Role::Ciphertext => (Action::GoCreate, 0b1),
+                _ => (Action::GoCreate, 0b1),
             };
             let machine = self.elf.machine();
             let site = sites::find(machine, &code, symbol.address, Convention::Go, needed, Purpose::Entry);
-            probes.push(self.probe(function, symbol, site, action, false, function.length)?);
+            probes.push(probe(self.elf, function, symbol, site, action, false, function.length)?);
             probes.extend(self.copies(function, symbol, &code)?);
         }
         Ok(probes)
@@ -224,7 +279,7 @@ impl<'a> Found<'a> {
             let probes: Vec<Probe> = here
                 .map(|call| {
                     let site = sites::describe(machine, code, symbol.address, call.offset);
-                    self.probe(function, symbol, site, action, false, Length::Copied)
+                    probe(self.elf, function, symbol, site, action, false, Length::Copied)
                 })
                 .collect::<Result<_, _>>()?;
             if !probes.is_empty() {
@@ -232,31 +287,6 @@ impl<'a> Found<'a> {
             }
         }
         Ok(Vec::new())
-    }
-
-    fn probe(
-        &self,
-        function: &Function,
-        symbol: Symbol,
-        site: Site,
-        action: Action,
-        catches_return: bool,
-        length: Length,
-    ) -> Result<Probe, ElfError> {
-        let offset = self.elf.file_offset(symbol.address + site.offset).ok_or(ElfError::Damaged("a function"))?;
-        Ok(Probe {
-            symbol: function.symbol.clone(),
-            offset,
-            offset_in_function: site.offset,
-            instruction: site.instruction,
-            is_cheap: site.is_cheap,
-            action,
-            catches_return,
-            length,
-            session: function.session,
-            stack: site.stack,
-            leaves: site.leaves,
-        })
     }
 }
 

@@ -10,17 +10,19 @@ use agent_common::{
     plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told},
     records::{OPENED_TLS, OpenedRecord},
 };
+use jiff::Timestamp;
 use log::{debug, info, warn};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Action, Catalogue, Found, LibraryPlan, Probe, Search,
-    catalogue::{Length, SessionFrom},
+    Action, Catalogue, Found, LibraryPlan, Probe, Search, UnreadProgram, UnreadableLibrary, Why,
+    catalogue::{Length, Record, SessionFrom},
     sites::Leaves,
 };
 use crate::{
     capture::{Capture, CaptureError, ProbeLinks, ProbePlace, ProbeProgram},
     ledger::{Family, Ledger},
+    moment::WallTime,
 };
 
 /// How long a start waits for the search over the processes that are there. Longer: not ready for longer on a busy machine.
@@ -71,6 +73,11 @@ impl Probing {
         self.links.processes.remove(&tgid);
     }
 
+    /// A process speaks TLS, and nothing of it was read.
+    pub fn handle_unread(&mut self, tgid: u32, since: WallTime) {
+        self.search.handle_unread(tgid, since);
+    }
+
     /// Probes what is found in the processes that were told so far, and waits for it.
     pub fn settle(&mut self, capture: &mut Capture, ledger: &Ledger) {
         let links = &mut self.links;
@@ -82,18 +89,13 @@ impl Probing {
         while let Some(found) = self.search.poll_found() {
             attach(&found, &mut self.links, capture, ledger);
         }
+        while let Some(program) = self.search.poll_unread() {
+            tell_unread(&program, ledger);
+        }
     }
 }
 
 fn attach(found: &Found, links: &mut Links, capture: &mut Capture, ledger: &Ledger) {
-    if let Some(unreadable) = &found.unreadable {
-        let title = &unreadable.title;
-        warn!(
-            "what process {} says under TLS cannot be read ({title} in {}): {}; {}",
-            found.tgid, found.name, unreadable.reason, unreadable.remedy
-        );
-        ledger.counter(Family::TlsUnreadable, &[("reason", "library_not_readable")]).increment();
-    }
     for library in &found.libraries {
         if links.files.len().max(links.processes.len()) >= FILES {
             ledger.counter(Family::TlsUnreadable, &[("reason", "too_many_files")]).increment();
@@ -116,6 +118,27 @@ fn attach(found: &Found, links: &mut Links, capture: &mut Capture, ledger: &Ledg
             }
         }
     }
+}
+
+/// One line for each program, when it has begun to speak.
+fn tell_unread(unread: &UnreadProgram, ledger: &Ledger) {
+    let UnreadProgram { tgid, program, since, why } = unread;
+    let since = i64::try_from(since.0).ok().and_then(|since| Timestamp::from_nanosecond(since.into()).ok());
+    let since = since.unwrap_or_default().strftime("%H:%M:%S UTC");
+    let (why, reason) = match why {
+        Why::Library(UnreadableLibrary { title, reason, remedy, .. }) => {
+            (format!("{title}: {reason}; {remedy}"), "library_not_readable")
+        }
+        Why::NoLibrary => {
+            ("it uses no library that is known: docs/TLS.md has those that are".to_owned(), "library_not_known")
+        }
+        Why::NoSymbols => (
+            "it has no symbols, by which a library in it could be found; keep them (no `strip`)".to_owned(),
+            "no_symbols",
+        ),
+    };
+    warn!("what {program} (process {tgid}) says under TLS since {since} cannot be read: {why}");
+    ledger.counter(Family::TlsUnreadable, &[("reason", reason)]).increment();
 }
 
 fn tell_refused(found: &Found, library: &LibraryPlan, error: &CaptureError) {
@@ -147,9 +170,14 @@ fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
     let enters = match probe.action {
         // What it returns is all that is asked of it.
         Action::Create if probe.session == SessionFrom::Returned => None,
-        Action::Create | Action::Destroy | Action::Handshake | Action::Read | Action::Write | Action::Ciphertext => {
-            Some(place(ProbeProgram::Enter, probe.offset))
-        }
+        Action::Create
+        | Action::Destroy
+        | Action::Handshake
+        | Action::Read
+        | Action::Write
+        | Action::Ciphertext
+        | Action::Encrypt
+        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset)),
         Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
             Some(place(ProbeProgram::Go, probe.offset))
         }
@@ -171,11 +199,16 @@ fn cookie(probe: &Probe) -> Cookie {
         Action::GoCopyReader => KernelAction::GoCopyReader,
         Action::GoCopyMemory => KernelAction::GoCopyMemory,
         Action::Ciphertext => KernelAction::Ciphertext,
+        Action::Encrypt => KernelAction::Encrypt,
+        Action::Decrypt => KernelAction::Decrypt,
     };
-    let told = match probe.length {
-        Length::Returned => Told::Returned,
-        Length::FourthArgument => Told::ThroughFourthArgument,
-        Length::None | Length::ThirdArgument | Length::Copied => Told::Elsewhere,
+    let told = match (probe.record, probe.length) {
+        (Some(Record::Typed), _) => Told::TypedRecord,
+        (Some(Record::Nonced), _) => Told::NoncedRecord,
+        (Some(Record::Bare), _) => Told::BareRecord,
+        (None, Length::Returned) => Told::Returned,
+        (None, Length::FourthArgument) => Told::ThroughFourthArgument,
+        (None, Length::None | Length::ThirdArgument | Length::Copied) => Told::Elsewhere,
     };
     let given = match probe.session {
         SessionFrom::FirstArgument => Given::FirstArgument,

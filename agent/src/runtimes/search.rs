@@ -22,7 +22,12 @@ use std::{
 use log::debug;
 use rustc_hash::{FxHashMap, FxHashSet};
 
-use super::{Catalogue, LibraryPlan, Plan, mappings};
+use super::{
+    Catalogue, LibraryPlan, Plan,
+    elf::{ElfError, ElfFile},
+    mappings,
+};
+use crate::moment::WallTime;
 
 /// Processes that wait to be looked at. Larger: memory. Smaller: of many that begin at once some are looked at only when
 /// they show up again.
@@ -79,11 +84,14 @@ enum Job {
     Process(u32),
     /// It carries its records to the socket itself.
     Carrier(u32),
+    /// It speaks TLS, and nothing of it was read.
+    Unread(u32, WallTime),
     Folders,
 }
 
 enum Answer {
     Found(Box<Found>),
+    Unread(Box<UnreadProgram>),
     Done(u32),
 }
 
@@ -98,6 +106,26 @@ pub struct Search {
     carriers: FxHashSet<u32>,
     looks: FxHashMap<u32, Look>,
     ready: VecDeque<Found>,
+    unread: VecDeque<UnreadProgram>,
+}
+
+/// A program whose TLS cannot be read.
+#[derive(Debug, PartialEq, Eq)]
+pub struct UnreadProgram {
+    pub tgid: u32,
+    pub program: String,
+    pub since: WallTime,
+    pub why: Why,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Why {
+    /// This library is known, and cannot be read.
+    Library(UnreadableLibrary),
+    /// Nothing that is known was found in the program, or in what it has loaded.
+    NoLibrary,
+    /// The same, and the program's symbols were taken away.
+    NoSymbols,
 }
 
 struct Look {
@@ -123,6 +151,7 @@ impl Search {
             carriers: FxHashSet::default(),
             looks: FxHashMap::default(),
             ready: VecDeque::new(),
+            unread: VecDeque::new(),
         };
         search.folders_pending = search.jobs.try_send(Job::Folders).is_ok();
         Ok(search)
@@ -166,6 +195,17 @@ impl Search {
         }
     }
 
+    /// A process speaks TLS, and nothing of it was read since then.
+    pub fn handle_unread(&mut self, tgid: u32, since: WallTime) {
+        // One that finds no room is not told of: its next connection does not ask again, another process of its program does.
+        let _ = self.jobs.try_send(Job::Unread(tgid, since));
+    }
+
+    /// A program that cannot be read; each once.
+    pub fn poll_unread(&mut self) -> Option<UnreadProgram> {
+        self.unread.pop_front()
+    }
+
     pub fn handle_exit(&mut self, tgid: u32) {
         self.carriers.remove(&tgid);
         self.looks.remove(&tgid);
@@ -205,6 +245,7 @@ impl Search {
     fn take(&mut self, answer: Answer) {
         match answer {
             Answer::Found(found) => self.ready.push_back(*found),
+            Answer::Unread(program) => self.unread.push_back(*program),
             Answer::Done(0) => self.folders_pending = false,
             Answer::Done(tgid) => {
                 self.pending.remove(&tgid);
@@ -221,11 +262,22 @@ struct Worker<'a> {
     files: FxHashSet<(u64, u64)>,
     /// Programs that carry their records themselves.
     carriers: FxHashSet<String>,
+    /// Files in which there is something to be read.
+    readable: FxHashSet<String>,
+    /// Programs that were told to be unreadable.
+    unread: FxHashSet<String>,
 }
 
 impl<'a> Worker<'a> {
     fn new(catalogue: &'a Catalogue) -> Self {
-        Self { catalogue, seen: FxHashSet::default(), files: FxHashSet::default(), carriers: FxHashSet::default() }
+        Self {
+            catalogue,
+            seen: FxHashSet::default(),
+            files: FxHashSet::default(),
+            carriers: FxHashSet::default(),
+            readable: FxHashSet::default(),
+            unread: FxHashSet::default(),
+        }
     }
 
     /// Until whoever asks is gone.
@@ -235,6 +287,14 @@ impl<'a> Worker<'a> {
                 Job::Process(tgid) => (tgid, self.process(tgid)),
                 Job::Carrier(tgid) => (tgid, self.carrier(tgid)),
                 Job::Folders => (0, self.folders()),
+                Job::Unread(tgid, since) => {
+                    if let Some(program) = self.unread(tgid, since)
+                        && out.send(Answer::Unread(Box::new(program))).is_err()
+                    {
+                        return;
+                    }
+                    continue;
+                }
             };
             for found in found {
                 if out.send(Answer::Found(Box::new(found))).is_err() {
@@ -255,11 +315,16 @@ impl<'a> Worker<'a> {
             }
             if self.seen.len() >= FILES {
                 self.seen.clear();
+                self.readable.clear();
             }
             if self.may_hold_something(&mapping.name, mapping.is_executable) {
                 // A process that has ended meanwhile tells nothing: the next one with this file is asked.
                 let Ok(file) = mapping.open(tgid) else { continue };
-                found.extend(self.look(file, tgid, &mapping.name, mapping.is_executable));
+                let (library, is_readable) = self.look(file, tgid, &mapping.name, mapping.is_executable);
+                found.extend(library);
+                if is_readable {
+                    self.readable.insert(mapping.identity.clone());
+                }
             }
             self.seen.insert(mapping.identity);
         }
@@ -293,7 +358,7 @@ impl<'a> Worker<'a> {
             if self.catalogue.candidates(name, false, false).next().is_some()
                 && let Ok(file) = File::open(entry.path())
             {
-                found.extend(self.look(file, 0, name, false));
+                found.extend(self.look(file, 0, name, false).0);
             }
         }
         found
@@ -304,27 +369,62 @@ impl<'a> Worker<'a> {
             || self.catalogue.unreadable.iter().any(|library| library.is_called(name))
     }
 
-    fn look(&mut self, file: File, tgid: u32, name: &str, is_executable: bool) -> Option<Found> {
-        let unreadable = self.catalogue.unreadable.iter().find(|library| library.is_called(name));
-        let unreadable = unreadable.filter(|_| tgid != 0).map(|library| UnreadableLibrary {
+    /// Why nothing of a process is read; nothing where it should be, or its program was told of.
+    fn unread(&mut self, tgid: u32, since: WallTime) -> Option<UnreadProgram> {
+        // What it has loaded since it was looked at last is looked into by the way.
+        let mappings = mappings::of(tgid);
+        if mappings.iter().any(|mapping| self.readable.contains(&mapping.identity)) {
+            return None;
+        }
+        let program = mappings.iter().find(|mapping| mapping.is_executable)?;
+        if self.unread.len() >= FILES {
+            self.unread.clear();
+        }
+        if !self.unread.insert(program.identity.clone()) {
+            return None;
+        }
+        let known = mappings.iter().find_map(|mapping| self.unreadable(&mapping.name));
+        let has_symbols =
+            || program.open(tgid).ok().and_then(|file| ElfFile::open(file).ok()).is_none_or(|elf| elf.has_symbols());
+        let why = match known {
+            Some(library) => Why::Library(library),
+            None if has_symbols() => Why::NoLibrary,
+            None => Why::NoSymbols,
+        };
+        Some(UnreadProgram { tgid, program: program.name.clone(), since, why })
+    }
+
+    fn unreadable(&self, name: &str) -> Option<UnreadableLibrary> {
+        let library = self.catalogue.unreadable.iter().find(|library| library.is_called(name))?;
+        Some(UnreadableLibrary {
             library: library.name.clone(),
             title: library.title.clone(),
             reason: library.reason.clone(),
             remedy: library.remedy.clone(),
-        });
-        let again = file.try_clone().ok()?;
-        let plan = match Plan::make(self.catalogue, again, name, is_executable, false) {
+        })
+    }
+
+    /// What is in a file, if it was not looked into under another name; and whether there is something to be read.
+    fn look(&mut self, file: File, tgid: u32, name: &str, is_executable: bool) -> (Option<Found>, bool) {
+        let unreadable = if tgid == 0 { None } else { self.unreadable(name) };
+        let plan = file.try_clone().map_err(ElfError::from);
+        let plan = plan.and_then(|again| Plan::make(self.catalogue, again, name, is_executable, false));
+        let plan = match plan {
             Ok(plan) => plan,
             Err(error) => {
                 debug!("{name} {error}");
-                return None;
+                return (None, false);
             }
         };
+        let is_readable = !plan.libraries.is_empty();
         let is_new = self.files.insert((plan.file.device, plan.file.inode));
-        if !is_new || (plan.libraries.is_empty() && unreadable.is_none()) {
-            return None;
+        if !is_new || (!is_readable && unreadable.is_none()) {
+            return (None, is_readable);
         }
-        Some(Found { tgid, name: name.to_owned(), file, only: None, libraries: plan.libraries, unreadable })
+        (
+            Some(Found { tgid, name: name.to_owned(), file, only: None, libraries: plan.libraries, unreadable }),
+            is_readable,
+        )
     }
 }
 

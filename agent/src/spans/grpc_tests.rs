@@ -5,7 +5,7 @@ use std::rc::Rc;
 
 use agent_protocols::{ErrorCode, Protocol, Request, Response, Rpc, http::HttpVersion};
 
-use super::*;
+use super::{super::repeats::Repeats, *};
 use crate::{
     exchanges::{ConnectionFacts, Endpoint, ExchangeId, Partial},
     moment::Moment,
@@ -167,6 +167,35 @@ fn a_status_in_the_head_is_one() {
     let description = describe(&exchange, &request, Some(&response), &mut StandingCache::default()).expect("a call");
     let code = description.attributes.iter().find(|attribute| attribute.key == "rpc.response.status_code");
     assert_eq!(code.map(|code| &code.value), Some(&Value::Text("PERMISSION_DENIED".into())));
+}
+
+#[test]
+fn calls_that_come_again_are_told_by_how_they_end() {
+    let mut repeats = Repeats::default();
+    let request = HttpRequest::new(HttpVersion::Http2, b"POST", b"/p.S/M", &[GRPC]);
+    let response = HttpResponse::new(HttpVersion::Http2, 200, &[]);
+    let mut exchange = exchange(&call(Role::Client, None), &request, Some(&response));
+    for (status, count, name) in [
+        (0, 1, "OK"),
+        (0, 1, "OK"),
+        (0, 1, "OK"),
+        (5, 1, "NOT_FOUND"),
+        (5, 1, "NOT_FOUND"),
+        (5, 2, "NOT_FOUND"),
+        (0, 2, "OK"),
+    ] {
+        let responses = Some(Messages { count, bytes: 20 });
+        exchange.rpc = Some(Box::new(Rpc { responses, status: Some(status), ..Rpc::default() }));
+        let description = repeats.describe(&exchange, || {
+            describe(&exchange, &request, Some(&response), &mut StandingCache::default()).expect("a call")
+        });
+        let get = |key| {
+            let mut all = description.standing.attributes.iter().chain(&description.attributes);
+            all.find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+        };
+        assert_eq!(get("rpc.response.status_code"), Some(&Value::Text(name.into())));
+        assert_eq!(get("onlooker.rpc.response.messages"), Some(&Value::Integer(count as i64)));
+    }
 }
 
 #[test]

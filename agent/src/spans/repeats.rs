@@ -32,6 +32,8 @@ struct Repeat {
     request: HttpRequest,
     connection: Rc<ConnectionFacts>,
     answer: Answer,
+    /// Apart, so that requests that are no calls do not carry its size.
+    rpc: Option<Box<Rpc>>,
     /// There from the second time on: most exchanges never come again.
     description: Option<Description>,
 }
@@ -43,7 +45,6 @@ struct Answer {
     is_ambiguous: bool,
     request_body_bytes: Option<u64>,
     response_body_bytes: Option<u64>,
-    rpc: Option<Rpc>,
 }
 
 impl Answer {
@@ -57,7 +58,6 @@ impl Answer {
             is_ambiguous: response.ambiguous_length,
             request_body_bytes: exchange.request_body_bytes,
             response_body_bytes: exchange.response_body_bytes,
-            rpc: exchange.rpc.as_deref().copied(),
         })
     }
 }
@@ -71,12 +71,13 @@ impl Repeats {
         }
         let place = &mut self.places[request.number() % PLACES];
         match place {
-            Some(known) if known.is(request, &exchange.connection, answer) => {
+            Some(known) if known.is(request, exchange, answer) => {
                 known.description.get_or_insert_with(|| describe().in_one()).again()
             }
             _ => {
                 let (request, connection) = (request.clone(), Rc::clone(&exchange.connection));
-                *place = Some(Box::new(Repeat { request, connection, answer, description: None }));
+                let rpc = exchange.rpc.clone();
+                *place = Some(Box::new(Repeat { request, connection, answer, rpc, description: None }));
                 describe()
             }
         }
@@ -84,7 +85,8 @@ impl Repeats {
 }
 
 impl Repeat {
-    fn is(&self, request: &HttpRequest, connection: &Rc<ConnectionFacts>, answer: Answer) -> bool {
-        self.request.is_same(request) && Rc::ptr_eq(&self.connection, connection) && self.answer == answer
+    fn is(&self, request: &HttpRequest, exchange: &Exchange, answer: Answer) -> bool {
+        let is_same = self.request.is_same(request) && Rc::ptr_eq(&self.connection, &exchange.connection);
+        is_same && self.answer == answer && self.rpc == exchange.rpc
     }
 }

@@ -66,13 +66,14 @@ impl Workload {
     fn measure(&self) -> Result<Option<[f64; 3]>> {
         let folder = tempfile::tempdir()?;
         let Some(mut program) = self.start(folder.path())? else { return Ok(None) };
+        // When it has answered, it has loaded what it needs.
+        program.request()?;
         let found = runtimes::look_into(program.child.id());
         let of_library = |found: &&Found| found.libraries.iter().any(|library| library.library == self.library);
         let found = found.iter().find(of_library).context("the library was not found in the program")?;
         let library =
             found.libraries.iter().find(|library| library.library == self.library).expect("it was just found");
         let mut measured = [const { Vec::new() }; 3];
-        program.request()?;
         for _ in 0..ROUNDS {
             measured[0].push(program.request()?);
             let links = attach(&found.file, &entries::of(&found.file, &library.probes)?)?;

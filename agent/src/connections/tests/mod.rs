@@ -7,6 +7,7 @@ mod following;
 mod http2;
 mod kernel;
 mod losses;
+mod places;
 
 use agent_protocols::{Direction, Request, Response, WholeMessage};
 
