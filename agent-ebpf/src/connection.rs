@@ -259,6 +259,21 @@ pub fn finish(connection: *mut Connection, reason: u32) {
     }
 }
 
+/// Counts what a call has moved where nobody else does: a unix socket, or plaintext. Gives where it began in its direction, and
+/// where the other one stands.
+#[inline(always)]
+pub fn count_moved(current: &mut Connection, sent: bool, bytes: u32) -> (u32, u32) {
+    if sent {
+        let began = current.sent;
+        current.sent = began.wrapping_add(bytes);
+        (began, current.received)
+    } else {
+        let began = current.received;
+        current.received = began.wrapping_add(bytes);
+        (began, current.sent)
+    }
+}
+
 /// What an entry is before anything is known: more than the stack has room for.
 #[map]
 static BLANK: Array<Connection> = Array::with_max_entries(1, 0);

@@ -30,7 +30,7 @@ pub fn note(thread: Thread) {
     if let Some(entry) = ENTRY_BY_THREAD.get_ptr_mut(thread.tid % ENTRY_SLOTS) {
         // SAFETY: a map value; a thread that shares the slot makes it not match.
         unsafe {
-            (*entry).thread = key(thread);
+            (*entry).thread = thread.key();
             (*entry).time_ns = now();
         }
     }
@@ -69,10 +69,5 @@ pub fn take(thread: Thread) -> u64 {
 fn find(thread: Thread) -> Option<*mut Entry> {
     let entry = ENTRY_BY_THREAD.get_ptr_mut(thread.tid % ENTRY_SLOTS)?;
     // SAFETY: a map value.
-    (unsafe { (*entry).thread } == key(thread)).then_some(entry)
-}
-
-#[inline(always)]
-fn key(thread: Thread) -> u64 {
-    u64::from(thread.tgid) << 32 | u64::from(thread.tid)
+    (unsafe { (*entry).thread } == thread.key()).then_some(entry)
 }

@@ -12,7 +12,7 @@ use aya_ebpf::helpers::{bpf_probe_read_kernel, bpf_probe_read_user};
 
 use crate::{
     frames,
-    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch_and_connection, send, take_budget},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy_or_count, scratch_and_connection, send, take_budget},
 };
 
 /// Size of a `struct iovec`.
@@ -135,7 +135,7 @@ fn gather(scratch: &mut Scratch, followed: *mut Connection, pieces: u64, is_copy
         return None;
     }
     let step = min(min(most - done, piece_left), RECORD_PAYLOAD_BYTES as u32 - filled);
-    if step != 0 && !copy(scratch, filled, base, step) {
+    if step != 0 && !copy_or_count(scratch, filled, base, step) {
         return None;
     }
     gathered!(scratch.gather.base = base + u64::from(step));

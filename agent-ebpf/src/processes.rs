@@ -28,6 +28,14 @@ pub struct Thread {
     pub tid: u32,
 }
 
+impl Thread {
+    /// Both numbers in one.
+    #[inline(always)]
+    pub fn key(self) -> u64 {
+        u64::from(self.tgid) << 32 | u64::from(self.tid)
+    }
+}
+
 #[inline(always)]
 pub fn current() -> Thread {
     let both = bpf_get_current_pid_tgid();

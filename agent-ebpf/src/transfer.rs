@@ -361,13 +361,8 @@ fn place<const TYPED: bool>(
     asks_time: bool,
 ) -> Option<Place> {
     if current.flags & CONNECTION_UNIX != 0 {
-        if sent {
-            current.sent = current.sent.wrapping_add(bytes);
-        } else {
-            current.received = current.received.wrapping_add(bytes);
-        }
-        let (own, other) = if sent { (current.sent, current.received) } else { (current.received, current.sent) };
-        return Some(Place { position: own.wrapping_sub(bytes), other_position: other, left_ns: 0 });
+        let (position, other_position) = connection::count_moved(current, sent, bytes);
+        return Some(Place { position, other_position, left_ns: 0 });
     }
     let tcp = if TYPED { socket::as_tcp(sk)? } else { sk };
     let (sent_to, received_to) = socket::tcp_positions::<TYPED>(tcp, sent, current.is_ending != 0)?;
@@ -439,6 +434,16 @@ pub fn copy(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool 
     result == 0
 }
 
+/// The same where nothing else is tried.
+#[inline(always)]
+pub fn copy_or_count(scratch: &mut Scratch, filled: u32, from: u64, length: u32) -> bool {
+    let is_read = copy(scratch, filled, from, length);
+    if !is_read {
+        count(Loss::PayloadUnreadable, 1);
+    }
+    is_read
+}
+
 /// Takes up to `wanted` bytes of the turn's budget.
 #[inline(always)]
 pub fn take_budget(followed: *mut Connection, wanted: u32) -> u32 {
@@ -466,11 +471,12 @@ fn take_whole(followed: *mut Connection, wanted: u32) -> bool {
 /// One buffer, one record. Where it cannot be read, `otherwise` bytes are told as a length.
 #[inline(always)]
 fn send_whole(scratch: &mut Scratch, followed: *mut Connection, base: u64, bytes: u32, otherwise: u32) -> bool {
-    let is_readable = copy(scratch, 0, base, bytes);
+    let is_readable = copy_or_count(scratch, 0, base, bytes);
     if is_readable {
         send(scratch, followed, bytes, bytes);
     } else {
-        send_unreadable(scratch, followed, otherwise);
+        scratch.record.flags |= DATA_UNREADABLE;
+        send(scratch, followed, 0, otherwise);
     }
     is_readable
 }
@@ -518,11 +524,4 @@ fn send_rest(scratch: &mut Scratch, slot: u64, followed: *mut Connection, base: 
         send(scratch, followed, 0, rest - tail);
     }
     send_piece(base + u64::from(rest - tail), tail.into(), tail.into(), slot);
-}
-
-#[inline(always)]
-fn send_unreadable(scratch: &mut Scratch, followed: *mut Connection, length: u32) {
-    count(Loss::PayloadUnreadable, 1);
-    scratch.record.flags |= DATA_UNREADABLE;
-    send(scratch, followed, 0, length);
 }

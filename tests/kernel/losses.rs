@@ -53,7 +53,8 @@ fn check(connections: usize, keep_alive: bool, stall: bool) -> Result<()> {
     let finished = onlooker.stop()?;
     let ledger = &finished.ledger;
     assert_eq!(ledger.total("onlooker_spans_total") + lost(ledger), asked, "requests = spans + losses\n{ledger:#?}");
-    assert!(lost(ledger) > 0, "the ring was large enough: nothing was provoked\n{ledger:#?}");
+    // One that runs may keep up, on a machine of one processor.
+    assert!(!stall || lost(ledger) > 0, "the ring was large enough: nothing was provoked\n{ledger:#?}");
     ledger.assert_conserved("stdout");
     assert_eq!(finished.spans.len() as u64, ledger.exported("stdout"));
     let mut paths: Vec<&str> = finished.spans.iter().filter_map(|span| span.text("url.path")).collect();

@@ -1,12 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The same library in other places: brought by a wheel, linked into a program, loaded and unloaded.
 
-use std::{
-    fs,
-    os::unix::fs::FileExt as _,
-    path::{Path, PathBuf},
-    process::Command,
-};
+use std::{fs, os::unix::fs::FileExt as _, path::Path, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Onlooker, skip};
@@ -15,13 +10,9 @@ use super::{
     Told, finish,
     life::{copied_library, program_with},
     program::{Program, Workshop},
-    program_of, watch,
+    program_of, source, watch,
     web::python_with_packages,
 };
-
-fn source(name: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(name)
-}
 
 /// Builds a file of C; false where the machine cannot.
 fn compile(name: &str, output: &Path, options: &[&str]) -> bool {
@@ -37,9 +28,7 @@ fn openssl_1_1_in_a_wheel() -> Result<()> {
     let mut command = Command::new(python);
     command.arg(source("bundled.py"));
     let told = watch(&mut Program::start(command, &workshop)?)?;
-    told.assert_exact(&["SERVER", "CLIENT"]);
-    told.assert_bound();
-    told.assert_handshakes();
+    told.assert_whole();
     Ok(())
 }
 
@@ -52,9 +41,7 @@ fn openssl_linked_into_a_program() -> Result<()> {
         return Ok(());
     }
     let told = watch(&mut Program::start(Command::new(program), &workshop)?)?;
-    told.assert_exact(&["SERVER", "CLIENT"]);
-    told.assert_bound();
-    told.assert_handshakes();
+    told.assert_whole();
     Ok(())
 }
 
@@ -71,9 +58,11 @@ fn a_library_that_is_unloaded_again_and_again() -> Result<()> {
     let Some(mut program) = program_of("python3", &workshop, "unloaded.py", &[library])? else { return Ok(()) };
     let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
     let known = onlooker.metrics()?.total("onlooker_tls_files_total");
-    // The first round shows the library, and is over before it is probed perhaps.
-    program.go()?;
-    onlooker.wait_ledger(|ledger| ledger.total("onlooker_tls_files_total") > known, onlooker_tests::PATIENCE)?;
+    // A round that is over before anybody has looked shows no library; where processors are short, several are.
+    onlooker_tests::poll_until("the library is found", onlooker_tests::PATIENCE, || {
+        program.go().ok()?;
+        (onlooker.metrics().ok()?.total("onlooker_tls_files_total") > known).then_some(())
+    })?;
     let paths = program.go()?;
     finish(&mut onlooker, &paths, 1)?;
     let finished = onlooker.stop()?;

@@ -6,7 +6,7 @@ use std::{fs, path::PathBuf, process::Command};
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Onlooker, PATIENCE, Span, skip};
 
-use super::{Told, finish, path, program::Workshop, python, watch};
+use super::{Told, finish, path, program::Workshop, python, source, watch};
 
 /// A connection that is open when the watch begins is read from its next request on.
 #[test]
@@ -42,9 +42,8 @@ pub fn copied_library(workshop: &Workshop) -> Option<PathBuf> {
 }
 
 pub fn program_with(workshop: &Workshop, library: &std::path::Path) -> Result<super::Program> {
-    let script = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs/threads.py");
     let mut command = Command::new("python3");
-    command.arg(script).args(["4", "5"]);
+    command.arg(source("threads.py")).args(["4", "5"]);
     command.env("LD_PRELOAD", library);
     super::Program::start(command, workshop)
 }

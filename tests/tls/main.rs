@@ -103,9 +103,7 @@ impl Told {
             assert_eq!(server.parent_span_id, client.span_id, "{path}: {server:#?}\n{client:#?}");
         }
     }
-}
 
-impl Told {
     /// The version is known from the handshake, which was seen on the socket.
     #[track_caller]
     fn assert_handshakes(&self) {
@@ -115,6 +113,19 @@ impl Told {
             }
         }
     }
+
+    /// All of it, on both ends.
+    #[track_caller]
+    fn assert_whole(&self) {
+        self.assert_exact(&["SERVER", "CLIENT"]);
+        self.assert_bound();
+        self.assert_handshakes();
+    }
+}
+
+/// Where a program that the tests run, or its sources, lies.
+fn source(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(name)
 }
 
 fn python(workshop: &Workshop, script: &str, arguments: &[&str]) -> Result<Option<Program>> {
@@ -127,9 +138,9 @@ fn program_of(interpreter: &str, workshop: &Workshop, script: &str, arguments: &
         skip(&format!("there is no {interpreter} here"));
         return Ok(None);
     }
-    let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(script);
+
     let mut command = Command::new(interpreter);
-    command.arg(script).args(arguments);
+    command.arg(source(script)).args(arguments);
     Program::start(command, workshop).map(Some)
 }
 
@@ -208,19 +219,16 @@ fn go_stripped_and_at_any_address() -> Result<()> {
         command.args(["50", "4"]);
         let mut program = Program::start(command, &workshop)?;
         let told = watch(&mut program)?;
-        told.assert_exact(&["SERVER", "CLIENT"]);
-        told.assert_bound();
-        told.assert_handshakes();
+        told.assert_whole();
     }
     Ok(())
 }
 
 /// A folder of sources beside this file, built by a version of Go.
 fn build_go(workshop: &Workshop, program: &str, version: &str, flags: &[&str]) -> Result<Option<PathBuf>> {
-    let sources = Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs").join(program);
     let binary = workshop.path().join(program);
     let mut build = Command::new("go");
-    build.args(["build", "-mod=readonly"]).args(flags).arg("-o").arg(&binary).current_dir(sources);
+    build.args(["build", "-mod=readonly"]).args(flags).arg("-o").arg(&binary).current_dir(source(program));
     let built = build.env("GOTOOLCHAIN", version).env("CGO_ENABLED", "0").output();
     if built.is_ok_and(|built| built.status.success()) {
         return Ok(Some(binary));
@@ -247,8 +255,6 @@ fn gnutls_is_read_in_wget() -> Result<()> {
     finish(&mut onlooker, &paths, 2)?;
     server.go()?;
     let told = Told { finished: onlooker.stop()?, paths };
-    told.assert_exact(&["SERVER", "CLIENT"]);
-    told.assert_bound();
-    told.assert_handshakes();
+    told.assert_whole();
     Ok(())
 }

@@ -65,26 +65,33 @@ fn large_program(workshop: &Workshop) -> Result<PathBuf> {
     Ok(path)
 }
 
+fn start(arguments: &[&str]) -> Result<(Duration, Onlooker)> {
+    let began = Instant::now();
+    let onlooker = Onlooker::start(arguments, &[])?;
+    Ok((began.elapsed(), onlooker))
+}
+
 #[test]
 fn three_hundred_processes_and_a_large_program() -> Result<()> {
     let workshop = Workshop::new()?;
     let large = large_program(&workshop)?;
     let sleeper = || Command::new("sleep").arg("infinity").stdin(Stdio::null()).spawn();
     let _idle = Idle((0..PROCESSES).map(|_| sleeper()).collect::<std::io::Result<_>>()?);
-    let start = || -> Result<Program> {
+    let program = || -> Result<Program> {
         let mut command = Command::new(&large);
         command.args(["1", "2", "1"]);
         Program::start(command, &workshop)
     };
-    let mut programs: Vec<Program> = (0..5).map(|_| start()).collect::<Result<_>>()?;
+    let mut programs: Vec<Program> = (0..5).map(|_| program()).collect::<Result<_>>()?;
 
-    let began = Instant::now();
-    let onlooker = Onlooker::start(&["--exe", "*/{sleep,large}"], &[])?;
-    let took = began.elapsed();
+    let (alone, nothing) = start(&["--exe", "/nothing"])?;
+    nothing.stop()?;
+    let (took, onlooker) = start(&["--exe", "*/{sleep,large}"])?;
     let most = onlooker.memory_bytes("VmHWM")?;
     println!("ready after {took:?}, with {} MB at most", most >> 20);
     ensure!(most <= MOST_MEMORY, "{} MB of memory at most", most >> 20);
-    ensure!(took <= MOST_TIME, "ready after {took:?} only");
+    // On a machine that is busy with other things a start takes its time whatever there is to be looked at.
+    ensure!(took <= MOST_TIME.max(alone * 2), "ready after {took:?} only, and after {alone:?} with nothing to look at");
     let metrics = onlooker.metrics()?;
     ensure!(metrics.total("onlooker_processes_watched_total") >= PROCESSES as u64, "{metrics:?}");
     let path = programs[0].go()?.pop_first().context("it has asked for something")?;

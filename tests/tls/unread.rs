@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What cannot be read is said so: which program, why, since when, and once.
 
-use std::{fs, path::Path, process::Command};
+use std::{fs, process::Command};
 
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, skip};
 
-use super::program::{Program, Workshop};
+use super::{
+    program::{Program, Workshop},
+    source,
+};
 
 fn ran(command: &mut Command) -> bool {
     command.output().is_ok_and(|output| output.status.success())
@@ -40,7 +43,7 @@ fn java_is_named_with_the_reason_and_the_way_out() -> Result<()> {
         return Ok(());
     }
     let mut command = Command::new("java");
-    command.arg(Path::new(env!("CARGO_MANIFEST_DIR")).join("tls/programs/Https.java")).arg(&keys);
+    command.arg(source("Https.java")).arg(&keys);
     let program = Program::start(command, &workshop)?;
     let url = format!("https://127.0.0.1:{}/", program.port());
     let onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;

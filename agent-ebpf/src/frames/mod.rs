@@ -25,7 +25,7 @@ pub use self::whole::send_whole_frames;
 use crate::{
     bounds::{at_most, within},
     gather::{begin_gathering, first_byte, gathered, min, next_piece},
-    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy, scratch, scratch_and_connection, send},
+    transfer::{Payload, STEPS_AT_ONCE, Scratch, copy_or_count, scratch, scratch_and_connection, send},
 };
 
 mod header;
@@ -200,7 +200,7 @@ extern "C" fn walk_step(pieces: u64, is_copy: u64, bytes: u64, slot: u64) -> u64
         return SEND;
     }
     let part = min(part, RECORD_PAYLOAD_BYTES as u32 - filled);
-    if !copy(scratch, filled, base, part) {
+    if !copy_or_count(scratch, filled, base, part) {
         return STOP;
     }
     if state == LANE_HEADER {

@@ -49,11 +49,6 @@ pub fn is_after_unseen(thread: Thread) -> bool {
 }
 
 #[inline(always)]
-fn key(thread: Thread) -> u64 {
-    u64::from(thread.tgid) << 32 | u64::from(thread.tid)
-}
-
-#[inline(always)]
 fn slot(thread: Thread) -> Option<*mut TlsCall> {
     TLS_CALL_BY_THREAD.get_ptr_mut(thread.tid % TLS_CALL_SLOTS)
 }
@@ -64,14 +59,14 @@ pub fn begin(thread: Thread, stack: u64, session: u64, buffer: u64, told_at: u64
     let Some(slot) = slot(thread) else { return };
     // SAFETY: a map value; other threads that share the slot make it not match.
     let slot = unsafe { &mut *slot };
-    if slot.thread == key(thread) {
+    if slot.thread == thread.key() {
         if stack < slot.stack {
             return;
         }
     } else if slot.thread != 0 {
         count(Loss::TlsCallsCollided, 1);
     }
-    *slot = TlsCall { thread: key(thread), session, buffer, told_at, time_ns, stack, socket: 0, padding: 0 };
+    *slot = TlsCall { thread: thread.key(), session, buffer, told_at, time_ns, stack, socket: 0, padding: 0 };
 }
 
 /// The call that returns with the stack at `stack`.
@@ -80,7 +75,7 @@ pub fn end(thread: Thread, stack: u64) -> Option<TlsCall> {
     let slot = slot(thread)?;
     // SAFETY: a map value.
     let slot = unsafe { &mut *slot };
-    if slot.thread != key(thread) || slot.stack != stack {
+    if slot.thread != thread.key() || slot.stack != stack {
         return None;
     }
     let call = *slot;
@@ -94,7 +89,7 @@ pub fn current(thread: Thread) -> Option<TlsCall> {
     let slot = slot(thread)?;
     // SAFETY: a map value.
     let call = unsafe { *slot };
-    (call.thread == key(thread)).then_some(call)
+    (call.thread == thread.key()).then_some(call)
 }
 
 /// The thread's number may be another one's soon.
@@ -103,19 +98,20 @@ pub fn forget(thread: Thread) {
     if let Some(slot) = slot(thread) {
         // SAFETY: a map value.
         let slot = unsafe { &mut *slot };
-        if slot.thread == key(thread) {
+        if slot.thread == thread.key() {
             slot.thread = 0;
         }
     }
 }
 
-/// Only the first socket counts: later ones may be used by functions that the library calls back.
+/// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one. Only the first socket counts:
+/// later ones may be used by functions that the library calls back.
 #[inline(always)]
 pub fn socket_used(sk: u64, thread: Thread) {
     let Some(slot) = slot(thread) else { return };
     // SAFETY: a map value.
     let slot = unsafe { &mut *slot };
-    if slot.thread == key(thread) && slot.socket == 0 {
+    if slot.thread == thread.key() && slot.socket == 0 {
         slot.socket = sk;
     }
 }

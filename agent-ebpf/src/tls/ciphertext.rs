@@ -32,7 +32,7 @@ const LAST_TYPE: u8 = 23;
 const VERSION_MAJOR: u8 = 3;
 
 /// Bytes without which nothing is compared.
-pub const COMPARED_BYTES: u64 = HEAD_BYTES + 16;
+const COMPARED_BYTES: u64 = HEAD_BYTES + 16;
 
 /// A hello that asks for another one has the same random bytes always (RFC 8446, section 4.1.3): the third to the tenth.
 const RETRY: u64 = u64::from_ne_bytes([0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe, 0x1d]);
@@ -65,9 +65,10 @@ fn wait(begins: &[u64; 2], key: &SessionKey) -> Option<()> {
     Some(())
 }
 
+/// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
 #[inline(always)]
-pub fn is_compared() -> bool {
-    COMPARES_RECORDS.is_set()
+pub fn compares_sent(bytes: u32) -> bool {
+    COMPARES_RECORDS.is_set() && u64::from(bytes) >= COMPARED_BYTES
 }
 
 /// What was sent on the socket in the scratch is shown to those who know its bytes.

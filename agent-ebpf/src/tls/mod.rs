@@ -18,8 +18,12 @@ mod receives;
 mod rustls;
 mod sessions;
 
-pub use self::ciphertext::compare_sent;
 use self::flag::Flag;
+pub use self::{
+    calls::socket_used,
+    ciphertext::{compare_sent, compares_sent},
+    receives::notes_receives,
+};
 use crate::{gather::first_byte, processes::Thread, transfer::Payload};
 
 /// Set once a watched process has passed a probe: until then sockets and threads are not asked about TLS.
@@ -39,24 +43,6 @@ pub fn is_spoken() -> bool {
 pub fn is_read() -> bool {
     // SAFETY: a static; volatile, because the daemon replaces it at load.
     unsafe { (&raw const READS_TLS).read_volatile() != 0 }
-}
-
-/// Bytes have moved on a socket: a call to a TLS library that the thread is in is on this one.
-#[inline(always)]
-pub fn socket_used(sk: u64, thread: Thread) {
-    calls::socket_used(sk, thread);
-}
-
-/// Whether the first bytes of what is sent are to be shown to [`compare_sent`].
-#[inline(always)]
-pub fn compares_sent(bytes: u32) -> bool {
-    ciphertext::is_compared() && u64::from(bytes) >= ciphertext::COMPARED_BYTES
-}
-
-/// Whether the bytes of a receive are to be shown to [`received`].
-#[inline(always)]
-pub fn notes_receives() -> bool {
-    receives::is_noted()
 }
 
 /// Bytes were received on a socket into memory of the process.

@@ -96,13 +96,7 @@ extern "C" fn tls_begin(slot: u64, address: u64, bytes_and_way: u64, began_ns: u
     let current = unsafe { &mut *followed };
     connection::turn_to(current, sent);
     current.received = current.received.wrapping_add(missing);
-    let (position, other_position) =
-        if sent { (current.sent, current.received) } else { (current.received, current.sent) };
-    if sent {
-        current.sent = current.sent.wrapping_add(bytes);
-    } else {
-        current.received = current.received.wrapping_add(bytes);
-    }
+    let (position, other_position) = connection::count_moved(current, sent, bytes);
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,
         tgid: thread.tgid,

@@ -30,21 +30,17 @@ pub fn want() {
     IS_NOTED.set();
 }
 
+/// Whether the bytes of a receive are to be shown to [`super::received`].
 #[inline(always)]
-pub fn is_noted() -> bool {
+pub fn notes_receives() -> bool {
     IS_NOTED.is_set()
-}
-
-#[inline(always)]
-fn key(thread: Thread) -> u64 {
-    u64::from(thread.tgid) << 32 | u64::from(thread.tid)
 }
 
 #[inline(always)]
 pub fn note(thread: Thread, socket: u64, from: u64, bytes: u64) {
     if let Some(slot) = RECEIVE_BY_THREAD.get_ptr_mut(thread.tid % SLOTS) {
         // SAFETY: a map value; a thread that shares the slot makes it not match.
-        unsafe { *slot = Receive { thread: key(thread), socket, from, to: from.wrapping_add(bytes) } }
+        unsafe { *slot = Receive { thread: thread.key(), socket, from, to: from.wrapping_add(bytes) } }
     }
 }
 
@@ -57,7 +53,7 @@ pub fn socket_of(thread: Thread, first: u64, last: u64) -> Option<u64> {
     let slot = RECEIVE_BY_THREAD.get_ptr_mut(thread.tid % SLOTS)?;
     // SAFETY: a map value.
     let receive = unsafe { &mut *slot };
-    if receive.thread != key(thread) || last < receive.from || last >= receive.to {
+    if receive.thread != thread.key() || last < receive.from || last >= receive.to {
         return None;
     }
     if first < receive.from {

@@ -28,7 +28,7 @@ const CALLS: u32 = 4096;
 
 /// Objects that encrypt. Larger: kernel memory, 80 bytes each. Smaller: with more connections at once the longest silent ones
 /// have to be found again, and their next record is not read, and counted.
-const ENCRYPTERS: u32 = 16_384;
+const ENCRYPTERS: u32 = 8192;
 
 /// Slices that one record is made of. Larger: more instructions. Smaller: programs that write many small pieces at once are
 /// read to this one only.
@@ -93,11 +93,6 @@ static ENCRYPTER_BY_OBJECT: LruHashMap<SessionKey, Encrypter> = LruHashMap::with
 const OBJECT_BIT: u64 = 1;
 
 #[inline(always)]
-fn key(thread: Thread) -> u64 {
-    u64::from(thread.tgid) << 32 | u64::from(thread.tid)
-}
-
-#[inline(always)]
 fn slot(thread: Thread) -> Option<&'static mut Call> {
     // SAFETY: a map value; other threads that share the slot make it not match.
     RUST_CALL_BY_THREAD.get_ptr_mut(thread.tid % CALLS).map(|slot| unsafe { &mut *slot })
@@ -112,11 +107,11 @@ pub fn encrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
     let [array, first, second, end, kind] = unsafe { bpf_probe_read_user(method.message as *const [u64; 5]).ok()? };
     let is_single = array == 0;
     let call = slot(thread)?;
-    if call.thread != 0 && call.thread != key(thread) {
+    if call.thread != 0 && call.thread != thread.key() {
         count(Loss::TlsCallsCollided, 1);
     }
     *call = Call {
-        thread: key(thread),
+        thread: thread.key(),
         object: method.object,
         result: method.result,
         sequence: method.sequence,
@@ -133,7 +128,7 @@ pub fn encrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
 #[inline(always)]
 fn take(thread: Thread) -> Option<Call> {
     let slot = slot(thread)?;
-    if slot.thread != key(thread) {
+    if slot.thread != thread.key() {
         return None;
     }
     slot.thread = 0;
@@ -242,7 +237,7 @@ pub fn decrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
     }
     let call = slot(thread)?;
     *call = Call {
-        thread: key(thread),
+        thread: thread.key(),
         object: 0,
         result: 0,
         sequence: method.sequence,

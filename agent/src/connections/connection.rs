@@ -432,13 +432,14 @@ impl Connection {
     /// The other direction's bytes that were there before this record, and of which no record will come.
     ///
     /// A sent record's `other_position` may count bytes that were received beside it, with their record still to come.
-    /// It is believed only where the turns say that a received half-turn was lost whole.
+    /// It is believed only where the turns say that a received half-turn was lost whole, and who writes has waited for who
+    /// reads: where many streams share the connection neither waits, and the next received record tells.
     fn catch_up(&mut self, other: Direction, record: &DataRecord, mark: Moment, out: &mut Outputs) {
         let flow = &self.flows[other as usize];
         let skipped = record.flags & DATA_END == 0 && record.turn > flow.turn + 1;
         if other == Received {
             // What waits is not lost.
-            if !skipped || self.held.is_some() {
+            if !skipped || self.held.is_some() || self.reading.is_multiplexed() {
                 self.received_told = Some(record.other_position);
                 return;
             }

@@ -27,7 +27,7 @@ use super::{
     elf::{ElfError, ElfFile},
     mappings,
 };
-use crate::moment::WallTime;
+use crate::{memory, moment::WallTime};
 
 /// Processes that wait to be looked at. Larger: memory. Smaller: of many that begin at once some are looked at only when
 /// they show up again.
@@ -254,6 +254,17 @@ impl Search {
     }
 }
 
+/// The next thing to do. While there is none, the memory that the last one took is nobody's.
+fn next(jobs: &Receiver<Job>) -> Option<Job> {
+    match jobs.try_recv() {
+        Err(TryRecvError::Empty) => {
+            memory::give_back();
+            jobs.recv().ok()
+        }
+        job => job.ok(),
+    }
+}
+
 struct Worker<'a> {
     catalogue: &'a Catalogue,
     /// Files that were looked into, by their mapping's identity.
@@ -282,7 +293,7 @@ impl<'a> Worker<'a> {
 
     /// Until whoever asks is gone.
     fn run(mut self, jobs: &Receiver<Job>, out: &SyncSender<Answer>) {
-        while let Ok(job) = jobs.recv() {
+        while let Some(job) = next(jobs) {
             let (tgid, found) = match job {
                 Job::Process(tgid) => (tgid, self.process(tgid)),
                 Job::Carrier(tgid) => (tgid, self.carrier(tgid)),

@@ -94,6 +94,28 @@ fn answers_whose_record_comes_late_are_answers() {
     assert_eq!(onlooker.lost(), 0);
 }
 
+/// One thread reads and another one writes: the writer's record is the first although it counts what the reader has read.
+#[test]
+fn a_request_whose_record_comes_after_a_later_answer_is_not_lost() {
+    for late in 1..4 {
+        let mut kernel = Kernel::new(1);
+        kernel.read(&[PREFACE.to_vec(), get(1)].concat());
+        kernel.write(SETTINGS);
+        kernel.read(&get(3));
+        let overtaken = kernel.records.len() - 1;
+        for part in answer(1).chunks(5) {
+            kernel.write(part);
+        }
+        kernel.records[overtaken..=overtaken + late].rotate_left(1);
+        kernel.write(&answer(3));
+        kernel.close();
+        let mut onlooker = Onlooker::new();
+        onlooker.watch(&kernel.records);
+        assert_eq!(onlooker.outcomes(), ["/1 200", "/3 200"]);
+        assert_eq!((onlooker.lost(), onlooker.count(Family::MessageProblems, "problem", "frames_lost")), (0, 0));
+    }
+}
+
 #[test]
 fn a_response_of_which_only_the_beginning_was_copied_is_counted() {
     let mut kernel = Kernel::new(1);
