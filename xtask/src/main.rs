@@ -14,7 +14,9 @@ mod cluster;
 mod collector;
 mod demo;
 mod fuzz;
+mod go_program;
 mod image;
+mod pod_monitors;
 mod record_corpus;
 mod setup;
 mod steps;
@@ -45,7 +47,8 @@ cargo xtask TASK
   vm KERNEL -- PROGRAM ARGUMENTS…
                       run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
-  cluster             build the Kubernetes API of the cluster tests, once per machine (about ten minutes)
+  cluster             build the Kubernetes API, helm and the Compose reader that the tests of deploy/ ask, once per
+                      machine (about fifteen minutes)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
