@@ -14,6 +14,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use onlooker_tests::{Cluster, Onlooker, PATIENCE, ServerProcess, Span, cluster::ContainerGroup};
 
+mod manifests;
+
 /// Waits of Onlooker between two attempts add up.
 const RECOVERY: Duration = Duration::from_secs(60);
 
@@ -186,8 +188,9 @@ fn without_rights_spans_go_on_and_with_them_again_pods_are_known() -> Result<()>
     let span = wait_span(&mut onlooker, "/forbidden")?;
     assert_eq!((resource(&span, "k8s.pod.name"), resource(&span, "container.id")), (None, Some(id.as_str())));
 
-    cluster.kubectl(&["create", "clusterrole", "pods", "--verb=list,watch", "--resource=pods"], "")?;
-    cluster.kubectl(&["create", "clusterrolebinding", "pods", "--clusterrole=pods", "--user=agent"], "")?;
+    // The rights that the manifests give.
+    cluster.kubectl(&["apply", "-f", "-"], &manifests::built(&cluster, "base")?)?;
+    cluster.kubectl(&["create", "clusterrolebinding", "agent", "--clusterrole=onlooker", "--user=agent"], "")?;
     let mut asked = 0;
     onlooker_tests::poll_until("the pod is known", RECOVERY, || {
         asked += 1;

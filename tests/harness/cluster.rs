@@ -126,6 +126,8 @@ impl Cluster {
                 ("--service-account-signing-key-file", &key),
                 ("--service-cluster-ip-range", "10.96.0.0/16"),
                 ("--endpoint-reconciler-type", "none"),
+                // As nearly every cluster allows it.
+                ("--allow-privileged", "true"),
                 // Nobody makes the default accounts that it would wait for.
                 ("--disable-admission-plugins", "ServiceAccount"),
             ],

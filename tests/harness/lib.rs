@@ -13,6 +13,7 @@ use std::{
 #[cfg(feature = "cluster")]
 pub mod cluster;
 pub mod collector;
+pub mod helm;
 pub mod ledger;
 pub mod load;
 pub mod onlooker;

@@ -66,8 +66,16 @@ impl Onlooker {
     ///
     /// It does not start, or ends, or is not ready in time; with what it said on stderr.
     pub fn start(arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
+        Self::start_as(command(binary()), arguments, environment)
+    }
+
+    /// As [`Onlooker::start`], by a command that the test has made with [`command`].
+    ///
+    /// # Errors
+    ///
+    /// As [`Onlooker::start`].
+    pub fn start_as(mut command: Command, arguments: &[&str], environment: &[(&str, &str)]) -> Result<Self> {
         let admin = free_address();
-        let mut command = command(binary());
         command.args(arguments).args(["--admin", &admin.to_string()]);
         if !arguments.contains(&"--print") {
             command.args(["--print", "otlp-json"]);

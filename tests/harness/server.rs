@@ -8,6 +8,7 @@ use std::{
     env,
     io::{BufRead, BufReader, Write as _},
     net::{Shutdown, SocketAddr, TcpListener, TcpStream},
+    path::PathBuf,
     process::{Child, Command, Stdio},
     sync::{
         Arc,
@@ -174,11 +175,29 @@ impl ServerProcess {
     ///
     /// It cannot be started.
     pub fn start() -> Result<Self> {
+        Self::start_as(Command::new(Self::program()?))
+    }
+
+    /// Where its program lies.
+    ///
+    /// # Errors
+    ///
+    /// The test lies in no target folder.
+    pub fn program() -> Result<PathBuf> {
         // Tests lie in `deps/`, the programs of their package one folder above.
         let test = env::current_exe()?;
         let folder = test.parent().and_then(|deps| deps.parent()).context("the test lies in a target folder")?;
-        let program = folder.join("sample-server");
-        let mut child = Command::new(&program)
+        Ok(folder.join("sample-server"))
+    }
+
+    /// By a command that the test has made, of a copy or for another user.
+    ///
+    /// # Errors
+    ///
+    /// It cannot be started.
+    pub fn start_as(mut command: Command) -> Result<Self> {
+        let program = command.get_program().to_owned();
+        let mut child = command
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask cluster`: the Kubernetes API that the cluster tests talk to: kube-apiserver, kubectl and etcd.
+//! `cargo xtask cluster`: the Kubernetes API that the cluster tests talk to: kube-apiserver, kubectl and etcd; and helm and
+//! the library of Docker Compose, which read what `deploy/` holds.
 //!
 //! Kubernetes publishes no module of programs, so that they are built from its source, whose every part
 //! `tests/cluster/kubernetes/go.sum` pins by hash: about eight minutes of CPU, once per machine, kept beside the collector.
@@ -16,12 +17,29 @@ use anyhow::{Context as _, Result, ensure};
 
 use crate::{
     collector::cache,
+    go_program::GoProgram,
+    pod_monitors,
     setup::install_package,
     steps::{run as run_step, say},
     workspace::{find_program, root},
 };
 
 const PROGRAMS: [&str; 2] = ["kube-apiserver", "kubectl"];
+
+pub const HELM: GoProgram = GoProgram {
+    name: "helm",
+    folder: "tests/deploy/programs",
+    sources: &["go.mod", "go.sum"],
+    package: "helm.sh/helm/v4/cmd/helm",
+    cost: "five minutes of CPU",
+};
+
+pub const COMPOSE: GoProgram = GoProgram {
+    name: "compose",
+    package: "github.com/compose-spec/compose-go/v2/cmd",
+    cost: "half a minute of CPU",
+    ..HELM
+};
 
 /// The folder of the programs, or what is missing.
 pub fn find() -> Result<PathBuf, String> {
@@ -49,7 +67,12 @@ pub fn run() -> Result<PathBuf> {
         let _ = fs::remove_file(&etcd);
         symlink(find_program("etcd").context("etcd is installed and not on the path")?, &etcd)?;
     }
+    let (helm, compose) = (HELM.build()?, COMPOSE.build()?);
+    let monitors = pod_monitors::fetch()?;
     say(format!("cluster: {}", folder.display()));
+    for place in [helm, compose, monitors] {
+        say(format!("cluster: {}", place.display()));
+    }
     Ok(folder)
 }
 

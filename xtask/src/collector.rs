@@ -1,48 +1,25 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `cargo xtask collector`: the OpenTelemetry collector that the end-to-end tests talk to.
 //!
-//! Built once per machine from `tests/e2e/collector`, whose go.sum pins every source by hash, and kept outside the target
-//! folder so that `cargo clean` does not cost two minutes: `$XDG_CACHE_HOME/onlooker/`, or `~/.cache/onlooker/`.
+//! What is built once per machine is kept in `$XDG_CACHE_HOME/onlooker/`, or `~/.cache/onlooker/`.
 
-use std::{
-    env, fs,
-    hash::{DefaultHasher, Hash as _, Hasher as _},
-    path::PathBuf,
-    process::Command,
-};
+use std::{env, fs, path::PathBuf};
 
-use anyhow::{Context as _, Result, ensure};
+use anyhow::{Context as _, Result};
 
-use crate::{
-    steps::{run as run_step, say},
-    workspace::{find_program, root},
+use crate::go_program::GoProgram;
+
+const COLLECTOR: GoProgram = GoProgram {
+    name: "otelcol",
+    folder: "tests/e2e/collector",
+    sources: &["main.go", "go.mod", "go.sum"],
+    package: ".",
+    cost: "two minutes of CPU",
 };
 
 /// Gives the path of the collector; fails with a reason where it can neither be found nor built.
 pub fn run() -> Result<PathBuf> {
-    let sources = root().join("tests/e2e/collector");
-    let mut hasher = DefaultHasher::new();
-    for file in ["main.go", "go.mod", "go.sum"] {
-        fs::read(sources.join(file)).with_context(|| format!("cannot read {file} of the collector"))?.hash(&mut hasher);
-    }
-    let program = cache()?.join(format!("otelcol-{:016x}", hasher.finish()));
-    if !program.exists() {
-        ensure!(find_program("go").is_some(), "Go is not installed, which the collector is built with");
-        say("collector: building it (two minutes of CPU, once per machine)");
-        let fresh = program.with_extension("new");
-        // Two at a time: the linker alone takes a gigabyte.
-        run_step(
-            Command::new("go")
-                .args(["build", "-mod=readonly", "-buildvcs=false", "-p=2", "-trimpath", "-ldflags=-s -w", "-o"])
-                .arg(&fresh)
-                .arg(".")
-                .env("CGO_ENABLED", "0")
-                .current_dir(&sources),
-        )
-        .context("the collector could not be built")?;
-        fs::rename(&fresh, &program)?;
-    }
-    Ok(program)
+    COLLECTOR.build()
 }
 
 /// What is built once per machine.

@@ -14,6 +14,9 @@ mod cluster;
 mod collector;
 mod demo;
 mod fuzz;
+mod go_program;
+mod image;
+mod pod_monitors;
 mod record_corpus;
 mod setup;
 mod steps;
@@ -28,6 +31,7 @@ cargo xtask TASK
 
   setup               install what building and testing need; does nothing where all is there
   build               build the static binary: target/release/onlooker
+  image               a container image of it, without a container engine: target/onlooker-image.tar
   demo                start sample services, watch them and show their traces
   test                all tests that this machine allows; says what it skipped and why
   ci                  every check that CI makes (--without-tests: all but the tests)
@@ -43,7 +47,8 @@ cargo xtask TASK
   vm KERNEL -- PROGRAM ARGUMENTS…
                       run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
-  cluster             build the Kubernetes API of the cluster tests, once per machine (about ten minutes)
+  cluster             build the Kubernetes API, helm and the Compose reader that the tests of deploy/ ask, once per
+                      machine (about fifteen minutes)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
@@ -62,6 +67,7 @@ fn run() -> Result<()> {
     match arguments.iter().map(String::as_str).collect::<Vec<_>>().as_slice() {
         ["setup"] => setup::run(),
         ["build"] => build::run().map(drop),
+        ["image"] => image::run().map(drop),
         ["demo", ..] => demo::run(),
         ["test"] => test::run(),
         ["ci"] => ci::run(ci::Tests::Run),

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, cluster, collector,
+    build, cluster, collector, image, pod_monitors,
     steps::{output_of, say},
     tally::{Tally, run_tests},
     workspace::{cargo, has_capability, is_root, onlooker},
@@ -17,8 +17,8 @@ struct Suite {
     name: &'static str,
     /// What the machine lacks.
     obstacle: Option<String>,
-    /// A variable that says where other programs are.
-    programs: Option<(&'static str, PathBuf)>,
+    /// Variables that say where other programs are.
+    programs: Vec<(&'static str, PathBuf)>,
 }
 
 pub fn run() -> Result<()> {
@@ -46,11 +46,24 @@ pub fn run_all() -> Result<Tally> {
         Ok(folder) => (Some(("ONLOOKER_KUBERNETES_PROGRAMS", folder)), None),
         Err(missing) => (None, Some(missing)),
     };
+    let (image, unmade) = match image::run() {
+        Ok(archive) => (Some(("ONLOOKER_IMAGE", archive)), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
+    };
+    let helm = cluster::HELM.find().map(|program| ("ONLOOKER_HELM", program));
+    let compose = cluster::COMPOSE.find().map(|program| ("ONLOOKER_COMPOSE", program));
+    let monitors = pod_monitors::find().map(|file| ("ONLOOKER_POD_MONITORS", file));
+    let suite = |name, obstacle, programs: &[Option<(&'static str, PathBuf)>]| Suite {
+        name,
+        obstacle,
+        programs: programs.iter().flatten().cloned().collect(),
+    };
     let suites = [
-        Suite { name: "kernel", obstacle: kernel.clone(), programs: None },
-        Suite { name: "tls", obstacle: kernel.clone(), programs: None },
-        Suite { name: "e2e", obstacle: kernel.clone().or(missing), programs: collector },
-        Suite { name: "cluster", obstacle: kernel.or(absent), programs: kubernetes },
+        suite("kernel", kernel.clone(), &[]),
+        suite("tls", kernel.clone(), &[]),
+        suite("e2e", kernel.clone().or(missing), &[collector]),
+        suite("deploy", kernel.clone().or(unmade), &[image, helm.clone(), compose]),
+        suite("cluster", kernel.or(absent), &[kubernetes, helm, monitors]),
     ];
     for suite in suites {
         summary.push((suite.name, suite.run()?, suite.obstacle));

@@ -7,7 +7,7 @@ use procfs::process::Process;
 
 use super::{
     Finding, ProcessReport, Report,
-    privileges::{CAPABILITIES, effective, holds, missing_for_capture},
+    privileges::{CAPABILITIES, Capability, effective, holds, missing_for_capture},
 };
 use crate::{
     capture::{Backend, Capture, CaptureError, CaptureOptions, KernelTypes},
@@ -82,11 +82,11 @@ fn capabilities() -> Vec<Finding> {
     let Some(effective) = effective() else {
         return vec![Finding::no(PRIVILEGES, "capabilities", "/proc/self/status is not readable", "mount /proc")];
     };
-    let finding = |(number, name, purpose): &(u32, &'static str, &'static str)| {
+    let finding = |Capability { number, name, purpose, remedy }: &Capability| {
         if holds(effective, *number) {
             Finding::yes(PRIVILEGES, *name, *purpose)
         } else {
-            Finding::no(PRIVILEGES, *name, format!("missing: cannot {purpose}"), "add it, or run as root")
+            Finding::no(PRIVILEGES, *name, format!("missing: cannot {purpose}"), remedy)
         }
     };
     CAPABILITIES.iter().map(finding).collect()

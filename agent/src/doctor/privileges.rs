@@ -3,14 +3,42 @@
 
 use procfs::process::Process;
 
-/// What each capability is needed for, with its number in include/uapi/linux/capability.h.
-pub const CAPABILITIES: [(u32, &str, &str); 5] = [
-    (39, "CAP_BPF", "load the kernel programs and their maps"),
-    (38, "CAP_PERFMON", "attach them and let them read memory"),
-    (19, "CAP_SYS_PTRACE", "read the executable and environment of other users' processes"),
-    (2, "CAP_DAC_READ_SEARCH", "read their files where permissions forbid it"),
-    (12, "CAP_NET_ADMIN", "carry context from process to process (not used yet)"),
+/// What each capability is needed for, and what is lost without it, with its number in include/uapi/linux/capability.h.
+/// `tests/deploy/profiles.rs` shows each.
+pub const CAPABILITIES: [Capability; 4] = [
+    Capability {
+        number: 39,
+        name: "CAP_BPF",
+        purpose: "load the kernel programs and their maps",
+        remedy: "nothing can be captured: add it, or run as root",
+    },
+    Capability {
+        number: 38,
+        name: "CAP_PERFMON",
+        purpose: "attach them and let them read memory",
+        remedy: "nothing can be captured: add it, or run as root",
+    },
+    Capability {
+        number: 19,
+        name: "CAP_SYS_PTRACE",
+        purpose: "look at executables and libraries of other users' processes",
+        remedy: "their TLS is not read, and --exe knows the names of their programs only: add it, or run as root",
+    },
+    Capability {
+        number: 2,
+        name: "CAP_DAC_READ_SEARCH",
+        purpose: "open what other users' permissions forbid: descriptors, environments, files",
+        remedy: "of their processes that run already --open-port finds none, and OTEL_SERVICE_NAME is not read: add it, or run \
+                 as root",
+    },
 ];
+
+pub struct Capability {
+    pub number: u32,
+    pub name: &'static str,
+    pub purpose: &'static str,
+    pub remedy: &'static str,
+}
 
 /// Before `CAP_BPF` there was this one, which still holds the others.
 const CAP_SYS_ADMIN: u32 = 21;
@@ -34,7 +62,7 @@ pub fn missing_for_capture() -> Option<String> {
         return None;
     }
     let missing: Vec<&str> =
-        CAPABILITIES[..2].iter().filter(|(number, ..)| !holds(effective, *number)).map(|(_, name, _)| *name).collect();
+        CAPABILITIES[..2].iter().filter(|needed| !holds(effective, needed.number)).map(|needed| needed.name).collect();
     (!missing.is_empty()).then(|| missing.join(" and "))
 }
 

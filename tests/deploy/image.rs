@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! The image that `cargo xtask image` makes, read back as a runtime reads it (image-spec 1.1).
+//!
+//! In: the archive that `ONLOOKER_IMAGE` names. Out: its root file system, unpacked. Every digest and size is checked.
+
+use std::{
+    env, fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result, ensure};
+use object::{Object as _, ObjectSection as _};
+use ring::digest;
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::container::{Container, Rights};
+
+/// An unpacked image.
+pub struct Image {
+    folder: TempDir,
+    pub config: Value,
+}
+
+impl Image {
+    pub fn unpack() -> Result<Self> {
+        let archive = env::var_os("ONLOOKER_IMAGE").context("ONLOOKER_IMAGE is not set: use `cargo xtask test`")?;
+        let folder = tempfile::tempdir()?;
+        let layout = folder.path().join("layout");
+        unpack(Path::new(&archive), &layout)?;
+        let version: Value = serde_json::from_slice(&fs::read(layout.join("oci-layout"))?)?;
+        ensure!(version["imageLayoutVersion"] == "1.0.0", "{version}");
+        let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
+        let manifest = &index["manifests"][0];
+        let manifest: Value = serde_json::from_slice(&fs::read(blob(&layout, manifest)?)?)?;
+        let config: Value = serde_json::from_slice(&fs::read(blob(&layout, &manifest["config"])?)?)?;
+        let layers = manifest["layers"].as_array().context("a manifest has layers")?;
+        for (index, layer) in layers.iter().enumerate() {
+            ensure!(layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar", "{layer}");
+            // Of a layer that is not compressed.
+            ensure!(config["rootfs"]["diff_ids"][index] == layer["digest"], "{config}");
+            unpack(&blob(&layout, layer)?, &folder.path().join("root"))?;
+        }
+        Ok(Self { folder, config })
+    }
+
+    pub fn root(&self) -> PathBuf {
+        self.folder.path().join("root")
+    }
+}
+
+fn unpack(archive: &Path, folder: &Path) -> Result<()> {
+    fs::create_dir_all(folder)?;
+    let mut tar = Command::new("tar");
+    let status = tar.arg("--extract").arg("--file").arg(archive).arg("--directory").arg(folder).status()?;
+    ensure!(status.success(), "tar: {status}");
+    Ok(())
+}
+
+/// The file that a descriptor names, which has its size and its digest.
+fn blob(layout: &Path, descriptor: &Value) -> Result<PathBuf> {
+    let name = descriptor["digest"].as_str().and_then(|digest| digest.strip_prefix("sha256:"));
+    let name = name.with_context(|| format!("no digest in {descriptor}"))?;
+    let file = layout.join("blobs/sha256").join(name);
+    let bytes = fs::read(&file).with_context(|| format!("{} is not in the image", file.display()))?;
+    ensure!(descriptor["size"].as_u64() == Some(bytes.len() as u64), "{} bytes: {descriptor}", bytes.len());
+    let sum = digest::digest(&digest::SHA256, &bytes);
+    let sum: String = sum.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    ensure!(sum == name, "{sum} instead of {name}");
+    Ok(file)
+}
+
+#[test]
+fn the_image_is_whole_and_holds_one_static_program() -> Result<()> {
+    let image = Image::unpack()?;
+    let config = &image.config;
+    ensure!(config["os"] == "linux" && config["architecture"] == "amd64", "{config}");
+    ensure!(config["config"]["Entrypoint"] == json!(["/usr/bin/onlooker"]), "{config}");
+    let program = image.root().join("usr/bin/onlooker");
+    let files = Command::new("find").arg(image.root()).args(["-not", "-type", "d"]).output()?;
+    let files = String::from_utf8(files.stdout)?;
+    ensure!(files.trim() == program.to_str().context("a plain path")?, "nothing else is in it: {files}");
+    let bytes = fs::read(&program)?;
+    let has_loader = object::File::parse(&*bytes)?.sections().any(|section| section.name() == Ok(".interp"));
+    ensure!(!has_loader, "it asks for a dynamic loader");
+    // Where there is nothing else.
+    let output = Container::new(&image, Rights::Everything)?.command().arg("--version").output()?;
+    let version = config["config"]["Labels"]["org.opencontainers.image.version"].as_str().context("a version")?;
+    ensure!(String::from_utf8(output.stdout)?.trim() == format!("onlooker {version}"), "{version}");
+    Ok(())
+}
