@@ -6,11 +6,12 @@
 
 use agent_common::records::{ProcessChange, ProcessRecord};
 use agent_protocols::WholeMessage;
+use rustc_hash::FxHashSet;
 
 use crate::{
     capture::KernelEvent,
     connections::{Advice, Connections, Heard, Limits, Listener, Side, Unread},
-    enrich::{Enrich, Held},
+    enrich::{Enrich, Held, kubernetes::Pods},
     exchanges::Exchanges,
     export::Outputs,
     ledger::{Counter, Family, Ledger},
@@ -40,8 +41,13 @@ impl Pipeline {
             exit: Exit {
                 enrich,
                 held: Held::new(ledger),
-                way_out: WayOut { policy, outputs },
+                way_out: WayOut {
+                    policy,
+                    outputs,
+                    unwanted: ledger.counter(Family::SpansDropped, &[("stage", "enrich"), ("reason", "not_selected")]),
+                },
                 spans: 0,
+                is_news: false,
                 now: KernelTime::default(),
             },
             records: ledger.counter(Family::KernelRecords, &[]),
@@ -71,6 +77,24 @@ impl Pipeline {
     /// A process is watched from now on: its facts are read while it is there.
     pub fn handle_process_seen(&mut self, tgid: u32, names: &Names) {
         self.exit.enrich.handle_process_named(tgid, names.service.as_deref(), names.namespace.as_deref());
+    }
+
+    /// Whether spans of a process may leave, where that hangs on its pod.
+    pub fn handle_process_judged(&mut self, tgid: u32, is_wanted: bool) {
+        self.exit.enrich.handle_process_judged(tgid, is_wanted);
+    }
+
+    /// Takes what the API server has told of pods. Answers with those that have changed, by the uid that processes show.
+    pub fn handle_pods(&mut self) -> FxHashSet<String> {
+        let (changed, is_news) = self.exit.enrich.handle_pods();
+        self.exit.is_news |= is_news;
+        changed
+    }
+
+    /// The pods of this node; absent outside a cluster.
+    #[must_use]
+    pub fn pods(&self) -> Option<&Pods> {
+        self.exit.enrich.pods()
     }
 
     /// The kernel's clock has come this far, and every record from before has been handled.
@@ -147,12 +171,16 @@ struct Exit {
     way_out: WayOut,
     spans: u64,
     now: KernelTime,
+    /// Of pods, since spans were last looked at that wait for some.
+    is_news: bool,
 }
 
 /// Behind `enrich`.
 struct WayOut {
     policy: Policy,
     outputs: Outputs,
+    /// Spans of processes that turned out not to be selected.
+    unwanted: Counter,
 }
 
 impl Exit {
@@ -167,8 +195,8 @@ impl Exit {
     fn handle_time(&mut self, now: KernelTime) {
         self.now = now;
         if self.enrich.is_in_cluster() {
+            let is_news = std::mem::take(&mut self.is_news);
             let Self { enrich, held, way_out, .. } = self;
-            let is_news = enrich.handle_pods();
             held.handle_time(now, is_news, enrich, &mut |enrich, span| way_out.release(enrich, span));
         }
     }
@@ -181,6 +209,10 @@ impl Exit {
 
 impl WayOut {
     fn release(&mut self, enrich: &mut Enrich, span: &mut Span) {
+        if enrich.is_in_cluster() && !enrich.is_wanted(span.tgid) {
+            self.unwanted.increment();
+            return;
+        }
         if let Some(released) = self.policy.release(span, enrich.resource(span.tgid)) {
             self.outputs.handle_span(released);
         }

@@ -30,7 +30,7 @@ use crate::{
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
     memory,
-    moment::{ClockSource as _, SystemClocks, WallClock, WallOffset},
+    moment::{ClockSource as _, KernelTime, SystemClocks, WallClock, WallOffset},
     pipeline::Pipeline,
     policy::Policy,
     printing,
@@ -102,13 +102,19 @@ impl RunError {
 /// Where it cannot start, or the file cannot be written any more.
 pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let ledger = Arc::new(Ledger::new());
-    let judge = Judge::new(&config.selection, process::id())?;
+    let mut judge = Judge::new(&config.selection, process::id())?;
     if let Some(missing) = doctor::missing_for_capture() {
         return Err(CaptureError::Privileges { missing }.into());
     }
     let health = Arc::new(Health::default());
     let services = Services::start(config, &ledger, &health)?;
     let stdout = printing::start(config, &ledger).map_err(RunError::Thread)?;
+    let pods = services.pods();
+    if pods.is_some() {
+        judge.join_cluster();
+    } else if judge.asks_pods() {
+        warn!("selectors ask for pods, and there is no cluster to tell of any: what they ask for matches nothing");
+    }
     let options = CaptureOptions {
         backend: config.backend,
         ring_bytes: config.ring_bytes,
@@ -122,7 +128,7 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
     let mut enrich = Enrich::new(config, LiveFacts);
-    if let Some(changes) = services.pods() {
+    if let Some(changes) = pods {
         enrich.join_cluster(Pods::new(&ledger), changes, config.kubernetes.cluster_name.clone());
     }
     let policy = Policy::new(&config.sampler, &ledger);
@@ -172,7 +178,7 @@ impl Watcher {
             recorder.write(Frame::Clock { kernel, wall })?;
         }
         self.record_facts(|| Some(RecordedFacts::Host(LiveFacts.host())));
-        for verdict in self.targets.scan() {
+        for verdict in self.targets.scan(self.pipeline.pods()) {
             self.apply(verdict, capture.control());
         }
         Ok(())
@@ -182,7 +188,7 @@ impl Watcher {
         let process = match &event {
             KernelEvent::Process(record) => {
                 self.latest = None;
-                if let Some(verdict) = self.targets.handle_process(record) {
+                if let Some(verdict) = self.targets.handle_process(record, self.pipeline.pods()) {
                     self.apply(verdict, control);
                 }
                 self.search_again(record);
@@ -210,6 +216,19 @@ impl Watcher {
         self.pipeline.handle_event(&event);
     }
 
+    /// What the API server has told of pods, and what it has not told in time, may change who is watched.
+    fn judge_by_pods(&mut self, now: KernelTime, control: &Control) {
+        let changed = self.pipeline.handle_pods();
+        if let Some(pods) = self.pipeline.pods().filter(|_| !changed.is_empty()) {
+            for verdict in self.targets.handle_pods(&changed, pods) {
+                self.apply(verdict, control);
+            }
+        }
+        for verdict in self.targets.handle_time(now) {
+            self.apply(verdict, control);
+        }
+    }
+
     fn apply(&mut self, verdict: Verdict, control: &Control) {
         match verdict {
             Verdict::Watched { tgid, watch } => {
@@ -217,11 +236,16 @@ impl Watcher {
                 self.record_facts(|| LiveFacts.process(tgid).map(RecordedFacts::Process));
                 let names = self.targets.names(tgid).cloned().unwrap_or_default();
                 self.pipeline.handle_process_seen(tgid, &names);
+                self.pipeline.handle_process_judged(tgid, !self.targets.is_open(tgid));
                 if let Some(probing) = &mut self.probing {
                     probing.search().handle_process(tgid);
                 }
             }
-            Verdict::Refused { tgid } => control.refuse(tgid),
+            Verdict::Refused { tgid } => {
+                control.refuse(tgid);
+                self.latest = None;
+                self.pipeline.handle_process_judged(tgid, false);
+            }
             Verdict::Gone { tgid } => {
                 if let Some(probing) = &mut self.probing {
                     probing.handle_exit(tgid);
@@ -289,6 +313,7 @@ impl Rounds<'_> {
             let count = self.capture.read(ROUND_RECORDS, |bytes, event, control| watcher.handle(bytes, event, control));
             // What was in the ring is handled; what came before `now` and was not yet there is younger than a record's
             // way into the ring, far below every window that looks at this time.
+            watcher.judge_by_pods(now, self.capture.control());
             watcher.pipeline.handle_time(now);
             if let Some(probing) = &mut watcher.probing {
                 probing.advance(&mut self.capture, self.ledger);

@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use onlooker_tests::{Cluster, Onlooker, PATIENCE, ServerProcess, Span, cluster::ContainerGroup};
 
 mod manifests;
+mod selection;
 
 /// Waits of Onlooker between two attempts add up.
 const RECOVERY: Duration = Duration::from_secs(60);
@@ -46,10 +47,10 @@ const OF_DEPLOYMENT: &str = "  labels: {app: web, pod-template-hash: 6d4cf56db6}
   annotations: {resource.opentelemetry.io/team: blue}
   ownerReferences: [{apiVersion: apps/v1, kind: ReplicaSet, name: web-6d4cf56db6, uid: r1, controller: true}]";
 
-/// The kubelet's report that the first container runs.
-fn report(cluster: &Cluster, name: &str, container_id: &str) -> Result<()> {
+/// The kubelet's report that a container of a pod runs.
+fn report(cluster: &Cluster, name: &str, container: &str, container_id: &str) -> Result<()> {
     let status = format!(
-        r#"{{"status": {{"containerStatuses": [{{"name": "web", "containerID": "containerd://{container_id}",
+        r#"{{"status": {{"containerStatuses": [{{"name": "{container}", "containerID": "containerd://{container_id}",
             "image": "x", "imageID": "x", "ready": true, "restartCount": 0}}]}}}}"#
     );
     cluster
@@ -116,7 +117,7 @@ fn spans_are_told_of_their_pod_also_late_and_also_after_the_api_server_was_away(
 
     // Which container it is, is not known yet: the span is held, and told of it.
     container.ask("/first")?;
-    report(&cluster, "web-6d4cf56db6-a", &first)?;
+    report(&cluster, "web-6d4cf56db6-a", "web", &first)?;
     let span = wait_span(&mut onlooker, "/first")?;
     for (key, value) in [
         ("service.name", "web"),
@@ -145,7 +146,7 @@ fn spans_are_told_of_their_pod_also_late_and_also_after_the_api_server_was_away(
     cluster.start_api()?;
     let metadata = "  ownerReferences: [{apiVersion: apps/v1, kind: StatefulSet, name: db, uid: s1, controller: true}]";
     let uid = cluster.create(&pod("db-0", metadata))?;
-    report(&cluster, "db-0", &second)?;
+    report(&cluster, "db-0", "web", &second)?;
     let group = ContainerGroup::create(&uid, &second)?;
     // Asked until it answers with its pod: how long the watch takes to come back is for Onlooker to say.
     let late = Container { server: ServerProcess::start()?, _group: group };
@@ -181,7 +182,7 @@ fn without_rights_spans_go_on_and_with_them_again_pods_are_known() -> Result<()>
     let cluster = start_cluster()?;
     let id = container_id(3);
     let uid = cluster.create(&pod("web", ""))?;
-    report(&cluster, "web", &id)?;
+    report(&cluster, "web", "web", &id)?;
     let container = Container::start(&uid, &id)?;
     let mut onlooker = watch(&cluster, "agent", &[&container])?;
     container.ask("/forbidden")?;
@@ -220,7 +221,7 @@ fn a_thousand_pods_cost_little() -> Result<()> {
     };
     let id = container_id(4);
     let uid = cluster.create(&pod("one", ""))?;
-    report(&cluster, "one", &id)?;
+    report(&cluster, "one", "web", &id)?;
     let container = Container::start(&uid, &id)?;
     let onlooker = watch(&cluster, "admin", &[&container])?;
     let before = resident(&onlooker)?;

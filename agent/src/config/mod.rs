@@ -12,6 +12,7 @@ mod options;
 mod otlp;
 mod pairs;
 mod patterns;
+mod pod_conditions;
 mod problem;
 mod read;
 mod reference;
@@ -26,6 +27,7 @@ pub(crate) mod yaml;
 
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
+pub use pod_conditions::{PodCondition, PodField};
 pub use problem::{ConfigError, Origin, Place, Problem, Warning};
 pub use read::{Command, Invocation, read};
 pub use reference::{manual, options_page};
@@ -97,6 +99,8 @@ pub struct Selector {
     /// Glob on the command line, its arguments joined by spaces.
     pub command_line: Option<String>,
     pub containers_only: bool,
+    /// Conditions on the process's pod; one that is in none matches none of them.
+    pub pod: Vec<PodCondition>,
     /// Name that the spans of these processes get.
     pub service_name: Option<String>,
     pub service_namespace: Option<String>,

@@ -119,10 +119,6 @@ pub enum Warning {
     VariableIgnored { name: String, nearest: Option<&'static str> },
     #[error("{place}: `{key}` has no meaning in Onlooker and is ignored")]
     KeyIgnored { place: Place, key: String },
-    #[error("{place}: selection by `{key}` is not there yet; every container is selected instead")]
-    KubernetesWidened { place: Place, key: String },
-    #[error("{place}: exclusion by `{key}` is not there yet; this exclusion excludes nothing")]
-    KubernetesNotExcluded { place: Place, key: String },
     #[error("{origin}: metrics are not sent yet; they are on /metrics of the admin address")]
     MetricsNotSent { origin: Origin },
     #[error("{origin}: {given} is ignored, because the sampler {sampler} takes no ratio")]

@@ -62,8 +62,13 @@ discovery:
 What `--open-port`, `--exe` and `--pid` select is added to what the file selects.
 In globs `*` matches anything, slashes too; `?` matches one character, `[a-z]` one of a set, `{a,b}` either.
 The other agents' `services` and `exclude_services`, whose paths are regular expressions, are read where the expression
-can be written as a glob. Conditions on Kubernetes names and labels cannot be judged yet: a selector with one selects
-every container, an exclusion with one excludes nothing, and a warning says so.
+can be written as a glob.
+
+In Kubernetes a selector may also ask for the pod: `k8s_namespace`, `k8s_pod_name`, `k8s_container_name`,
+`k8s_owner_name` (any owner), `k8s_deployment_name`, `k8s_replicaset_name`, `k8s_statefulset_name`, `k8s_daemonset_name`,
+`k8s_cronjob_name`, `k8s_job_name`, each a glob, and `k8s_pod_labels` and `k8s_pod_annotations`, each a mapping of names
+to globs. A pod's annotation `onlooker/watch` is stronger: `\"true\"` watches it whatever is selected, `\"false\"` never
+does. [KUBERNETES.md](KUBERNETES.md) says when they are judged. A process that is in no pod matches none of them.
 ";
 
 /// The man page of `onlooker`, in roff.

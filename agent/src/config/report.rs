@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Config, OtlpProtocol, PortRange, Selection, Selector,
+    Config, OtlpProtocol, PodCondition, PortRange, Selection, Selector,
     options::{Key, TABLE},
     problem::Origin,
     settings::{Settings, shown},
@@ -113,6 +113,7 @@ fn conditions(selector: &Selector) -> String {
     if selector.containers_only {
         parts.push("in a container".to_owned());
     }
+    parts.extend(selector.pod.iter().map(PodCondition::shown));
     let mut text = parts.join(" and ");
     if let Some(name) = &selector.service_name {
         let _ = write!(text, ", as service {name}");

@@ -2,14 +2,13 @@
 //! The file's `discovery` section in, selectors out.
 //!
 //! `instrument` and `exclude` are ours; the other agents' older `services` and `exclude_services`, where paths are regular
-//! expressions, are read where these can be globs. Bias: a condition on Kubernetes names, which cannot be evaluated yet,
-//! selects every container and excludes nothing: rather too much is watched than nothing, and a warning says so.
+//! expressions, are read where these can be globs.
 
 use super::{
     Selector,
     file::{is_null, joined_texts, wrong_shape},
     nearest::nearest,
-    patterns,
+    patterns, pod_conditions,
     problem::{Origin, Problem, Warning},
     settings::Settings,
     values::{self, Refusal},
@@ -23,11 +22,20 @@ enum List {
     Exclude,
 }
 
-/// How an executable's path is written.
+/// How paths, command lines and names are written.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Paths {
     Globs,
     Patterns,
+}
+
+impl Paths {
+    fn read(self, text: &str) -> Result<String, Refusal> {
+        match self {
+            Self::Globs => patterns::glob(text),
+            Self::Patterns => patterns::glob_of_pattern(text),
+        }
+    }
 }
 
 const LISTS: [(&str, List, Paths); 5] = [
@@ -120,10 +128,9 @@ fn read_selector(node: &Node, list: List, paths: Paths, settings: &mut Settings)
     };
     let problems_before = settings.problems.len();
     let mut selector = Selector::default();
-    let mut is_excluding = true;
     for entry in entries.iter().filter(|entry| !is_null(&entry.value)) {
         if entry.key.starts_with("k8s_") {
-            is_excluding &= read_kubernetes(entry, list, &mut selector, settings);
+            pod_conditions::read(entry, |text| paths.read(text), &mut selector.pod, settings);
         } else if FOREIGN_PARTS.contains(&entry.key.as_str()) {
             settings.warnings.push(Warning::KeyIgnored { place: entry.place.clone(), key: entry.key.clone() });
         } else {
@@ -139,34 +146,14 @@ fn read_selector(node: &Node, list: List, paths: Paths, settings: &mut Settings)
         return;
     }
     match list {
-        List::Exclude if !is_excluding => {}
         _ if selector == named => settings.problems.push(Problem::EmptySelector { place: node.place.clone() }),
         List::Include => settings.include.push(selector),
         List::Exclude => settings.exclude.push(selector),
     }
 }
 
-/// Whether an exclusion can still be judged by what is known.
-fn read_kubernetes(entry: &Entry, list: List, selector: &mut Selector, settings: &mut Settings) -> bool {
-    let is_any =
-        matches!(&entry.value.content, Content::Text(text) if matches!(text.as_str(), "*" | "." | ".*" | ".+"));
-    let (place, key) = (entry.place.clone(), entry.key.clone());
-    selector.containers_only = true;
-    match list {
-        _ if is_any => true,
-        List::Include => {
-            settings.warnings.push(Warning::KubernetesWidened { place, key });
-            true
-        }
-        List::Exclude => {
-            settings.warnings.push(Warning::KubernetesNotExcluded { place, key });
-            false
-        }
-    }
-}
-
 fn read_part(entry: &Entry, paths: Paths, selector: &mut Selector, settings: &mut Settings) {
-    let pattern = |text: &str| patterns::glob_of_pattern(text);
+    let glob = |text: &str| paths.read(text);
     match entry.key.as_str() {
         "open_ports" | "open_port" => {
             let Some(text) = joined_texts(&entry.key, &entry.value, settings) else { return };
@@ -174,16 +161,9 @@ fn read_part(entry: &Entry, paths: Paths, selector: &mut Selector, settings: &mu
                 selector.open_ports = ports;
             }
         }
-        "exe_path" | "exe" | "executable_name" if paths == Paths::Globs => {
-            read_text(entry, patterns::glob, settings, &mut selector.executable);
-        }
-        "exe_path" | "exe" | "executable_name" | "exe_path_regexp" => {
-            read_text(entry, pattern, settings, &mut selector.executable);
-        }
-        "command_line" | "cmd_args" | "cmd" if paths == Paths::Globs => {
-            read_text(entry, patterns::glob, settings, &mut selector.command_line);
-        }
-        "command_line" | "cmd_args" | "cmd" => read_text(entry, pattern, settings, &mut selector.command_line),
+        "exe_path_regexp" => read_text(entry, patterns::glob_of_pattern, settings, &mut selector.executable),
+        "exe_path" | "exe" | "executable_name" => read_text(entry, glob, settings, &mut selector.executable),
+        "command_line" | "cmd_args" | "cmd" => read_text(entry, glob, settings, &mut selector.command_line),
         "containers_only" => {
             let mut only = None;
             read_text(entry, values::switch, settings, &mut only);

@@ -197,7 +197,7 @@ discovery:
                 ..selector()
             },
             Selector { command_line: Some("*gunicorn*".to_owned()), containers_only: true, ..selector() },
-            Selector { containers_only: true, ..selector() },
+            Selector { pod: vec![condition(PodField::Namespace, "*")], ..selector() },
         ]
     );
     assert_eq!(
@@ -218,15 +218,47 @@ fn older_lists_have_patterns_instead_of_globs() {
     assert_eq!(selection.exclude[0].executable.as_deref(), Some("/bin/sh"));
 }
 
+fn condition(field: PodField, glob: &str) -> PodCondition {
+    PodCondition { field, glob: glob.to_owned() }
+}
+
 #[test]
-fn kubernetes_conditions_widen_with_a_warning() {
-    let yaml = "discovery:\n  instrument:\n    - k8s_namespace: shop\n  exclude:\n    - k8s_pod_name: x\n";
+fn conditions_on_pods() {
+    let yaml = "
+discovery:
+  instrument:
+    - k8s_namespace: 'shop*'
+      k8s_deployment_name: web
+      open_ports: 80
+      k8s_pod_labels: {app: '{web,api}', tier: front}
+  services:
+    - k8s_owner_name: ^web
+  exclude:
+    - k8s_pod_annotations: {team: red}
+      k8s_container_name: istio-proxy
+";
     let selection = config_of("", &[], yaml).selection;
-    assert_eq!(selection.include, [Selector { containers_only: true, ..Selector::default() }]);
-    assert_eq!(selection.exclude, []);
-    let warnings = warnings_of(&[], yaml);
-    assert!(warnings[0].starts_with("o.yaml:3:7: selection by `k8s_namespace`"), "{warnings:?}");
-    assert!(warnings[1].starts_with("o.yaml:5:7: exclusion by `k8s_pod_name`"), "{warnings:?}");
+    let label = |name: &str, glob| condition(PodField::Label(name.to_owned()), glob);
+    assert_eq!(
+        selection.include,
+        [
+            Selector {
+                open_ports: vec![port(80, 80)],
+                pod: vec![
+                    condition(PodField::Namespace, "shop*"),
+                    condition(PodField::Workload("k8s.deployment.name"), "web"),
+                    label("app", "{web,api}"),
+                    label("tier", "front"),
+                ],
+                ..Selector::default()
+            },
+            Selector { pod: vec![condition(PodField::Owner, "web*")], ..Selector::default() },
+        ]
+    );
+    let red = condition(PodField::Annotation("team".to_owned()), "red");
+    let proxy = condition(PodField::Container, "istio-proxy");
+    assert_eq!(selection.exclude, [Selector { pod: vec![red, proxy], ..Selector::default() }]);
+    assert_eq!(warnings_of(&[], yaml), [""; 0]);
 }
 
 #[test]

@@ -18,6 +18,7 @@ mod service_name;
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 use attributes::Names;
+pub use container::{container_id, pod_uid};
 pub use facts::{FactSource, HostFacts, LiveFacts, ProcessFacts};
 pub use held::Held;
 use kubernetes::{Placed, PodChange, Pods};
@@ -64,6 +65,8 @@ struct Known {
     last_use: u64,
     /// Where it is in a pod, of which more may be learnt.
     inhabitant: Option<Box<Inhabitant>>,
+    /// Its spans may leave: it is selected, and that does not hang on a pod that is not known yet.
+    is_wanted: bool,
 }
 
 /// What a process's resource is written from, to write it again.
@@ -159,7 +162,8 @@ impl Enrich {
         if self.processes.len() >= PROCESSES && !self.processes.contains_key(&tgid) {
             self.evict();
         }
-        let known = Known { resource: Arc::new(resource), ended: None, last_use: self.uses, inhabitant };
+        let known =
+            Known { resource: Arc::new(resource), ended: None, last_use: self.uses, inhabitant, is_wanted: true };
         self.processes.insert(tgid, known);
     }
 
@@ -178,15 +182,34 @@ impl Enrich {
         writer.resource(self.next_id, tgid, Some(facts), name.as_deref(), namespace.as_deref(), placed.as_ref())
     }
 
-    /// Takes what the API server has told meanwhile. Answers whether any process is concerned.
-    pub fn handle_pods(&mut self) -> bool {
-        let Some(cluster) = &mut self.cluster else { return false };
+    /// The pods of this node, as far as they are known; absent outside a cluster.
+    #[must_use]
+    pub fn pods(&self) -> Option<&Pods> {
+        self.cluster.as_ref().map(|cluster| &cluster.pods)
+    }
+
+    /// Whether spans of a process may leave; they may until something else is said.
+    pub fn handle_process_judged(&mut self, tgid: u32, is_wanted: bool) {
+        if let Some(known) = self.processes.get_mut(&tgid) {
+            known.is_wanted = is_wanted;
+        }
+    }
+
+    #[must_use]
+    pub fn is_wanted(&self, tgid: u32) -> bool {
+        self.processes.get(&tgid).is_none_or(|known| known.is_wanted)
+    }
+
+    /// Takes what the API server has told meanwhile. Answers with the pods that it was about, by the uid that processes
+    /// show, and whether any known process is concerned.
+    pub fn handle_pods(&mut self) -> (FxHashSet<String>, bool) {
         let mut changed = FxHashSet::default();
+        let Some(cluster) = &mut self.cluster else { return (changed, false) };
         while let Ok(change) = cluster.changes.try_recv() {
             changed.extend(cluster.pods.handle_change(change));
         }
         if changed.is_empty() {
-            return false;
+            return (changed, false);
         }
         let is_concerned = |known: &Known| {
             known.inhabitant.as_deref().is_some_and(|Inhabitant { facts, .. }| {
@@ -210,7 +233,7 @@ impl Enrich {
             }
             self.processes.insert(tgid, known);
         }
-        !concerned.is_empty()
+        (changed, !concerned.is_empty())
     }
 
     /// How much is known of the pod of a span's process.

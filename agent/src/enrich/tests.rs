@@ -255,7 +255,7 @@ fn tell(changes: &tokio::sync::mpsc::Sender<PodChange>, pod: Pod) {
 fn a_whole_resource_of_a_pod() {
     let (mut enrich, changes, _) = in_cluster([in_pod(42)]);
     tell(&changes, pod(true));
-    assert!(!enrich.handle_pods(), "no process is known yet");
+    assert!(!enrich.handle_pods().1, "no process is known yet");
     let text = written(enrich.resource(42));
     let found: Vec<&str> = text.lines().take(18).collect();
     let expected = "team=blue
@@ -310,10 +310,10 @@ fn what_is_learnt_later_changes_the_resource_once() {
     enrich.resource(43);
     assert_eq!((enrich.standing(42), enrich.standing(43)), (Standing::Awaited, Standing::GivenUp));
     tell(&changes, pod(false));
-    assert!(enrich.handle_pods());
+    assert!(enrich.handle_pods().1);
     assert_eq!(enrich.standing(42), Standing::Awaited, "which container it is, is not known");
     tell(&changes, pod(true));
-    assert!(enrich.handle_pods());
+    assert!(enrich.handle_pods().1);
     let known = Arc::clone(enrich.resource(42));
     assert_eq!((known.text("k8s.container.name"), enrich.standing(42)), (Some("web"), Standing::Settled));
     assert_ne!(known.id, unknown.id);
@@ -346,7 +346,7 @@ const SECOND: u64 = 1_000_000_000;
 /// The pods that spans left with, after this many seconds.
 fn left(held: &mut Held, enrich: &mut Enrich, seconds: u64) -> Vec<Option<String>> {
     let mut left = Vec::new();
-    let is_news = enrich.handle_pods();
+    let (_, is_news) = enrich.handle_pods();
     held.handle_time(KernelTime(seconds * SECOND), is_news, enrich, &mut |enrich, span| {
         left.push(enrich.resource(span.tgid).text("k8s.pod.name").map(str::to_owned));
     });

@@ -4,7 +4,10 @@
 use agent_common::records::Watch;
 use globset::{GlobBuilder, GlobMatcher};
 
-use super::Candidate;
+use super::{
+    Candidate, Lodging,
+    lodging::{Answer, Conditions},
+};
 use crate::config::{PortRange, Selection, Selector};
 
 /// Programs that are left out where nothing is selected, by the name of their executable: what runs the machine, what
@@ -92,6 +95,7 @@ pub struct Judge {
     left_out: Vec<GlobMatcher>,
     pids: Vec<u32>,
     own: u32,
+    is_in_cluster: bool,
 }
 
 struct Rule {
@@ -99,6 +103,7 @@ struct Rule {
     executable: Option<GlobMatcher>,
     command_line: Option<GlobMatcher>,
     containers_only: bool,
+    pod: Conditions,
     names: Names,
 }
 
@@ -122,7 +127,24 @@ impl Judge {
             left_out: LEFT_OUT.iter().map(|pattern| glob(pattern)).collect::<Result<_, _>>()?,
             pids: selection.pids.clone(),
             own,
+            is_in_cluster: false,
         })
+    }
+
+    /// Pods are told of from now on: what they say of themselves counts, and what selectors ask of them.
+    pub fn join_cluster(&mut self) {
+        self.is_in_cluster = true;
+    }
+
+    #[must_use]
+    pub const fn is_in_cluster(&self) -> bool {
+        self.is_in_cluster
+    }
+
+    /// Whether any selector asks for more of a pod than its own word.
+    #[must_use]
+    pub fn asks_pods(&self) -> bool {
+        self.include.iter().chain(&self.exclude).any(|rule| !rule.pod.is_empty())
     }
 
     /// Nothing is selected by the user: everything is watched but what is left out.
@@ -139,7 +161,8 @@ impl Judge {
     /// Whether the kernel must capture a new program until it has been judged.
     #[must_use]
     pub fn looks_at_programs(&self) -> bool {
-        self.takes_everything() || self.include.iter().any(|rule| rule.ports.is_empty())
+        // A pod's own word selects whatever runs in it.
+        self.is_in_cluster || self.takes_everything() || self.include.iter().any(|rule| rule.ports.is_empty())
     }
 
     /// Whether any selector names ports, so that `/proc` must be searched for listeners.
@@ -152,7 +175,10 @@ impl Judge {
     /// until the process has been judged.
     pub fn ports(&self) -> impl Iterator<Item = (PortRange, Watch)> {
         self.include.iter().flat_map(|rule| {
-            let is_all = rule.executable.is_none() && rule.command_line.is_none() && !rule.containers_only;
+            let is_all = rule.executable.is_none()
+                && rule.command_line.is_none()
+                && !rule.containers_only
+                && rule.pod.is_empty();
             let watch = if is_all { Watch::Yes } else { Watch::Undecided };
             rule.ports.iter().map(move |range| (*range, watch))
         })
@@ -160,24 +186,30 @@ impl Judge {
 
     /// The names that the first selector gives which matches the process.
     #[must_use]
-    pub fn names(&self, candidate: &Candidate) -> Names {
-        let rule = self.include.iter().find(|rule| rule.matches(candidate));
+    pub fn names(&self, candidate: &Candidate, lodging: &Lodging) -> Names {
+        let rule = self.include.iter().find(|rule| rule.matches(candidate, lodging) == Answer::Yes);
         rule.map(|rule| rule.names.clone()).unwrap_or_default()
     }
 
+    /// Whether it is watched. What stays open until its pod is known counts as neither selected nor excluded only where it
+    /// would make the difference.
     #[must_use]
-    pub fn selects(&self, candidate: &Candidate) -> bool {
-        if candidate.tgid == self.own || self.exclude.iter().any(|rule| rule.matches(candidate)) {
-            return false;
+    pub fn selects(&self, candidate: &Candidate, lodging: &Lodging) -> Answer {
+        let any =
+            |rules: &[Rule]| rules.iter().map(|rule| rule.matches(candidate, lodging)).max().unwrap_or(Answer::No);
+        let (excluded, own_word) = (any(&self.exclude), lodging.own_word());
+        if candidate.tgid == self.own || excluded == Answer::Yes || own_word == Some(false) {
+            return Answer::No;
         }
-        if self.is_named(candidate.tgid) {
-            return true;
-        }
-        if self.takes_everything() {
+        let included = if self.is_named(candidate.tgid) || own_word == Some(true) {
+            Answer::Yes
+        } else if self.takes_everything() {
             let name = candidate.executable_name();
-            return !self.left_out.iter().any(|pattern| pattern.is_match(name));
-        }
-        self.include.iter().any(|rule| rule.matches(candidate))
+            (!self.left_out.iter().any(|pattern| pattern.is_match(name))).into()
+        } else {
+            any(&self.include)
+        };
+        if excluded == Answer::NotYet { included.min(Answer::NotYet) } else { included }
     }
 }
 
@@ -189,16 +221,18 @@ impl Rule {
             executable: compiled(&selector.executable)?,
             command_line: compiled(&selector.command_line)?,
             containers_only: selector.containers_only,
+            pod: Conditions::new(&selector.pod)?,
             names: Names { service: selector.service_name.clone(), namespace: selector.service_namespace.clone() },
         })
     }
 
-    fn matches(&self, candidate: &Candidate) -> bool {
+    fn matches(&self, candidate: &Candidate, lodging: &Lodging) -> Answer {
         let listens = |port: &u16| self.ports.iter().any(|range| (range.first..=range.last).contains(port));
-        (self.ports.is_empty() || candidate.listens_on.iter().any(listens))
+        let is_match = (self.ports.is_empty() || candidate.listens_on.iter().any(listens))
             && self.executable.as_ref().is_none_or(|pattern| matches_executable(pattern, candidate))
             && self.command_line.as_ref().is_none_or(|pattern| pattern.is_match(candidate.arguments.join(" ")))
-            && (!self.containers_only || candidate.in_container)
+            && (!self.containers_only || candidate.in_container);
+        if is_match { self.pod.hold(lodging) } else { Answer::No }
     }
 }
 
@@ -211,7 +245,7 @@ fn matches_executable(pattern: &GlobMatcher, candidate: &Candidate) -> bool {
 }
 
 /// A `*` goes across folders, as in the selectors of the other agents.
-fn glob(pattern: &str) -> Result<GlobMatcher, SelectionError> {
+pub(super) fn glob(pattern: &str) -> Result<GlobMatcher, SelectionError> {
     GlobBuilder::new(pattern)
         .literal_separator(false)
         .backslash_escape(true)
@@ -221,101 +255,4 @@ fn glob(pattern: &str) -> Result<GlobMatcher, SelectionError> {
 }
 
 #[cfg(test)]
-mod tests {
-    use std::slice::from_ref;
-
-    use super::*;
-
-    fn candidate(executable: &str, arguments: &str, ports: &[u16]) -> Candidate {
-        Candidate {
-            tgid: 10,
-            name: "name".to_owned(),
-            executable: (!executable.is_empty()).then(|| executable.into()),
-            arguments: arguments.split_whitespace().map(str::to_owned).collect(),
-            listens_on: ports.to_vec(),
-            in_container: false,
-        }
-    }
-
-    fn executable(pattern: &str) -> Selector {
-        Selector { executable: Some(pattern.to_owned()), ..Selector::default() }
-    }
-
-    fn ports(first: u16, last: u16) -> Selector {
-        Selector { open_ports: vec![PortRange { first, last }], ..Selector::default() }
-    }
-
-    #[track_caller]
-    fn check(include: &[Selector], exclude: &[Selector], candidate: &Candidate, selected: bool) {
-        let selection = Selection { include: include.to_vec(), exclude: exclude.to_vec(), pids: Vec::new() };
-        let judge = Judge::new(&selection, 1).expect("globs");
-        assert_eq!(judge.selects(candidate), selected, "{candidate:?}");
-    }
-
-    #[test]
-    fn without_selectors_everything_but_the_machine_s_own_is_watched() {
-        for (path, selected) in [
-            ("/usr/bin/node", true),
-            ("/usr/sbin/nginx", true),
-            ("/usr/bin/otelcol-contrib", false),
-            ("/lib/systemd/systemd-journald", false),
-            ("/usr/bin/containerd-shim-runc-v2", false),
-            ("/opt/shop (deleted)", true),
-        ] {
-            check(&[], &[], &candidate(path, "", &[]), selected);
-        }
-    }
-
-    #[test]
-    fn the_daemon_itself_is_never_watched() {
-        let selection = Selection { pids: vec![10], ..Selection::default() };
-        let judge = Judge::new(&selection, 10).expect("globs");
-        assert!(!judge.selects(&candidate("/usr/bin/onlooker", "", &[])));
-    }
-
-    #[test]
-    fn parts_of_a_selector_must_all_match_and_one_selector_is_enough() {
-        let both = Selector { open_ports: vec![PortRange { first: 80, last: 89 }], ..executable("*/nginx") };
-        check(from_ref(&both), &[], &candidate("/usr/sbin/nginx", "", &[85]), true);
-        check(from_ref(&both), &[], &candidate("/usr/sbin/nginx", "", &[90]), false);
-        check(from_ref(&both), &[], &candidate("/usr/bin/node", "", &[85]), false);
-        check(&[both, ports(443, 443)], &[], &candidate("/usr/bin/node", "", &[8080, 443]), true);
-    }
-
-    #[test]
-    fn the_first_selector_that_matches_names_the_service() {
-        let named = |name: &str| Selector { service_name: Some(name.to_owned()), ..ports(80, 89) };
-        let selection =
-            Selection { include: vec![executable("*/node"), named("web"), named("late")], ..Selection::default() };
-        let judge = Judge::new(&selection, 1).expect("globs");
-        assert_eq!(judge.names(&candidate("/usr/sbin/nginx", "", &[80])).service.as_deref(), Some("web"));
-        assert_eq!(judge.names(&candidate("/usr/bin/node", "", &[80])).service, None);
-    }
-
-    #[test]
-    fn exclusions_win() {
-        check(&[ports(80, 80)], &[executable("*nginx")], &candidate("/usr/sbin/nginx", "", &[80]), false);
-    }
-
-    #[test]
-    fn globs_go_across_folders_and_know_alternatives() {
-        check(&[executable("*/{node,python3*}")], &[], &candidate("/a/b/python3.11", "", &[]), true);
-        check(&[executable("/a/*.11")], &[], &candidate("/a/b/python3.11", "", &[]), true);
-        check(&[executable("node")], &[], &candidate("/usr/bin/node", "", &[]), false);
-        let command = Selector { command_line: Some("*gunicorn*".to_owned()), ..Selector::default() };
-        check(&[command], &[], &candidate("/usr/bin/python3", "python3 -m gunicorn app", &[]), true);
-    }
-
-    #[test]
-    fn a_process_that_is_gone_is_judged_by_its_name() {
-        check(&[executable("*/name")], &[], &candidate("", "", &[]), true);
-        check(&[], &[], &candidate("", "", &[]), true);
-    }
-
-    #[test]
-    fn a_bad_glob_is_named() {
-        let selection = Selection { include: vec![executable("a{b")], ..Selection::default() };
-        let Err(error) = Judge::new(&selection, 1) else { panic!("accepted") };
-        assert!(error.to_string().contains("`a{b`"), "{error}");
-    }
-}
+mod tests;

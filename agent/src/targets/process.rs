@@ -1,13 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What is to be known of a process before it can be judged, from `/proc`.
 
-use std::path::PathBuf;
+use std::{fs, path::PathBuf};
 
 use procfs::{
     net::TcpState,
     process::{FDTarget, Process},
 };
 use rustc_hash::{FxHashMap, FxHashSet};
+
+use crate::enrich::{container_id, pod_uid};
 
 /// A process that may be watched.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -21,6 +23,23 @@ pub struct Candidate {
     pub listens_on: Vec<u16>,
     /// It lives in another pid namespace than this machine's first process.
     pub in_container: bool,
+    pub residence: Residence,
+}
+
+/// What a process's control groups say of where it lives.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Residence {
+    pub pod_uid: Option<String>,
+    pub container_id: Option<String>,
+}
+
+impl Residence {
+    /// Nowhere, where the process is gone.
+    #[must_use]
+    pub fn read(tgid: u32) -> Self {
+        let groups = fs::read_to_string(format!("/proc/{tgid}/cgroup")).unwrap_or_default();
+        Self { pod_uid: pod_uid(&groups), container_id: container_id(&groups).map(str::to_owned) }
+    }
 }
 
 impl Candidate {
@@ -53,6 +72,12 @@ fn open(tgid: u32) -> Option<Process> {
 fn in_container(process: &Process) -> Option<bool> {
     let namespace = |process: &Process| Some(process.namespaces().ok()?.0.get(std::ffi::OsStr::new("pid"))?.identifier);
     Some(namespace(process)? != namespace(&open(1)?)?)
+}
+
+/// The ids of the processes that run now.
+pub fn ids() -> Vec<u32> {
+    let Ok(processes) = procfs::process::all_processes() else { return Vec::new() };
+    processes.flatten().filter_map(|process| u32::try_from(process.pid()).ok()).collect()
 }
 
 /// Every process that runs now, with what it listens on where `with_ports`.

@@ -19,7 +19,7 @@ mod watch;
 
 pub use access::{Access, AccessError};
 pub use client::ClusterError;
-pub use owner::Workload;
+pub use owner::{Workload, workloads};
 pub use pod::{Container, Owner, Pod};
 pub use pods::{Place, Pods};
 pub(super) use resource::Placed;

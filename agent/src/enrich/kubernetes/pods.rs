@@ -99,6 +99,12 @@ impl Pods {
         Some(Place { pod: Arc::clone(pod), container })
     }
 
+    /// By the uid that its processes show.
+    #[must_use]
+    pub fn get(&self, uid: &str) -> Option<&Pod> {
+        self.by_uid.get(uid).map(AsRef::as_ref)
+    }
+
     #[must_use]
     pub fn len(&self) -> usize {
         self.by_uid.len()
