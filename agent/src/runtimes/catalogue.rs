@@ -38,6 +38,9 @@ pub struct Library {
     /// It is probed for single processes, when they need it.
     #[serde(default)]
     pub per_process: bool,
+    /// Globs on the names of files that only processes have mapped which need it.
+    #[serde(default, deserialize_with = "globs")]
+    carriers: Vec<GlobMatcher>,
     pub kind: Kind,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
@@ -177,6 +180,12 @@ impl Catalogue {
             library.per_process == per_process && ((is_executable && library.executables) || library.is_called(name))
         })
     }
+
+    /// Whether who has mapped a file of this name carries TLS records to sockets itself.
+    #[must_use]
+    pub fn tells_carrier(&self, name: &str) -> bool {
+        self.libraries.iter().any(|library| library.carriers.iter().any(|glob| glob.is_match(name)))
+    }
 }
 
 impl Default for Catalogue {
@@ -244,5 +253,7 @@ mod tests {
         assert_eq!(found("libc.so.6", false), [""; 0]);
         assert_eq!(found("node", true), ["openssl", "s2n", "go", "rustls"]);
         assert!(catalogue.unreadable.iter().any(|library| library.is_called("libjvm.so")));
+        assert!(catalogue.tells_carrier("_asyncio.cpython-311-x86_64-linux-gnu.so"));
+        assert!(!catalogue.tells_carrier("libssl.so.3"));
     }
 }
