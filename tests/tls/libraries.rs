@@ -60,6 +60,38 @@ fn openssl_1_0_and_1_1_in_wheels() -> Result<()> {
     Ok(())
 }
 
+/// Files and sockets in clear pass the same functions.
+#[test]
+fn nss_under_curl() -> Result<()> {
+    let workshop = Workshop::new()?;
+    if !Command::new("python3")
+        .args(["-c", "import ctypes; ctypes.CDLL('libcurl-nss.so.4')"])
+        .output()?
+        .status
+        .success()
+    {
+        skip("there is no curl with NSS here");
+        return Ok(());
+    }
+    let Some(mut program) = program_of("python3", &workshop, "nss.py", &[])? else { return Ok(()) };
+    let told = watch(&mut program)?;
+    told.assert_whole();
+    Ok(())
+}
+
+/// Its records are carried to the sockets by an event loop.
+#[test]
+fn s2n_in_a_wheel() -> Result<()> {
+    let Some(python) = python_with_packages("requirements-s2n.txt")? else { return Ok(()) };
+    let workshop = Workshop::new()?;
+    let mut command = Command::new(python);
+    command.arg(source("s2n.py"));
+    let told = watch(&mut Program::start(command, &workshop)?)?;
+    told.assert_exact(&["SERVER", "CLIENT"]);
+    told.assert_bound();
+    Ok(())
+}
+
 /// The program goes on when a library is gone that was probed, and is read when it has come again.
 #[test]
 fn a_library_that_is_unloaded_again_and_again() -> Result<()> {

@@ -7,11 +7,13 @@
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-const LIBRARIES: [&str; 6] = [
+const LIBRARIES: [&str; 8] = [
     include_str!("../../runtimes/openssl.toml"),
     include_str!("../../runtimes/openssl-records.toml"),
     include_str!("../../runtimes/gnutls.toml"),
     include_str!("../../runtimes/s2n.toml"),
+    include_str!("../../runtimes/nss.toml"),
+    include_str!("../../runtimes/nspr.toml"),
     include_str!("../../runtimes/go.toml"),
     include_str!("../../runtimes/rustls.toml"),
 ];
@@ -68,7 +70,7 @@ pub struct Function {
     pub role: Role,
     #[serde(default)]
     pub length: Length,
-    /// For `create`: where the session comes from.
+    /// Which session it is, or for `create` where that comes from.
     #[serde(default)]
     pub session: SessionFrom,
     /// Another function that, like this one, does nothing but call a third, which takes this other one's arguments.
@@ -141,6 +143,8 @@ pub enum SessionFrom {
     Returned,
     /// Where the first argument points, when the function has returned.
     ThroughFirstArgument,
+    /// The first argument, where it is a descriptor of NSPR's that lies on another one.
+    LayeredFirstArgument,
 }
 
 /// A library that is known and cannot be read.
@@ -224,6 +228,8 @@ mod tests {
         for library in Catalogue::new().libraries.into_iter().filter(|library| !library.per_process) {
             let role = |role| library.functions.iter().any(|function| function.role == role);
             let by_calls = role(Role::Create) && role(Role::Read) && role(Role::Write);
+            // NSS makes sessions, and has NSPR move what is said.
+            let by_calls = by_calls || ["nss", "nspr"].contains(&library.name.as_str());
             assert!(by_calls || (role(Role::Encrypt) && role(Role::Decrypt)), "{}", library.name);
             for function in &library.functions {
                 let moves = matches!(function.role, Role::Read | Role::Write);
