@@ -62,6 +62,7 @@ offsets! {
     task_files: "task_struct"."files",
     task_signal: "task_struct"."signal",
     signal_live: "signal_struct"."live",
+    vma_flags: "vm_area_struct"."vm_flags",
     files_fdt: "files_struct"."fdt",
     fdt_max_fds: "fdtable"."max_fds",
     fdt_fd: "fdtable"."fd",

@@ -39,13 +39,15 @@ pub enum Told {
     BareRecord = 5,
 }
 
-/// Where a call that makes a session gives it.
+/// Where a call has its session, and one that makes a session gives it.
 #[repr(u8)]
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Given {
     FirstArgument = 0,
     Returned = 1,
     ThroughFirstArgument = 2,
+    /// The first argument of NSPR's functions, where that is a descriptor on top of another one.
+    LayeredFirstArgument = 3,
 }
 
 /// When the probed instruction jumps back to the function's entry, so that it comes by again.

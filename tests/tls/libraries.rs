@@ -1,47 +1,94 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! The same library in other places: brought by a wheel, linked into a program, loaded and unloaded.
+//! The same library in other places: brought by a wheel, loaded and unloaded.
 
-use std::{fs, os::unix::fs::FileExt as _, path::Path, process::Command};
+use std::{
+    fs,
+    os::unix::fs::FileExt as _,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker_tests::{Onlooker, skip};
+use onlooker_tests::{Onlooker, PATIENCE, poll_until, skip};
 
 use super::{
     Told, finish,
-    life::{copied_library, program_with},
+    life::{copied_library, program_with, script_with},
     program::{Program, Workshop},
     program_of, source, watch,
     web::python_with_packages,
 };
 
 /// Builds a file of C; false where the machine cannot.
-fn compile(name: &str, output: &Path, options: &[&str]) -> bool {
+pub fn compile(name: &str, output: &Path, options: &[&str]) -> bool {
     let mut compiler = Command::new("cc");
     compiler.arg(source(name)).arg("-O2").arg("-o").arg(output).args(options);
     compiler.output().is_ok_and(|output| output.status.success())
 }
 
+/// A wheel for an older Python than this one, in a folder of its own: what it has brought along is no module.
+fn unpacked_wheel(workshop: &Workshop, package: &str) -> Option<PathBuf> {
+    let folder = workshop.path().join(package);
+    let ran = |command: &mut Command| command.output().is_ok_and(|output| output.status.success());
+    let mut download = Command::new("python3");
+    download.args(["-m", "pip", "download", "-q", "--no-deps", "--only-binary", ":all:", package, "-d"]).arg(&folder);
+    download.args(["--python-version", "36", "--abi", "cp36m", "--platform", "manylinux1_x86_64"]);
+    if !ran(&mut download) {
+        return None;
+    }
+    let wheel = fs::read_dir(&folder).ok()?.flatten().next()?.path();
+    ran(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder)).then_some(folder)
+}
+
 #[test]
-fn openssl_1_1_in_a_wheel() -> Result<()> {
-    let Some(python) = python_with_packages("requirements-bundled.txt")? else { return Ok(()) };
+fn openssl_1_0_and_1_1_in_wheels() -> Result<()> {
+    for (package, libraries) in
+        [("psycopg2-binary==2.7.7", "psycopg2/.libs"), ("psycopg2-binary==2.8.6", "psycopg2_binary.libs")]
+    {
+        let workshop = Workshop::new()?;
+        let Some(folder) = unpacked_wheel(&workshop, package) else {
+            skip(&format!("{package} cannot be had here"));
+            continue;
+        };
+        let libraries = folder.join(libraries);
+        let mut command = Command::new("python3");
+        command.arg(source("bundled.py")).arg(&libraries).env("LD_LIBRARY_PATH", &libraries);
+        let told = watch(&mut Program::start(command, &workshop)?)?;
+        told.assert_exact(&["SERVER", "CLIENT"]);
+        told.assert_bound();
+    }
+    Ok(())
+}
+
+/// Files and sockets in clear pass the same functions.
+#[test]
+fn nss_under_curl() -> Result<()> {
     let workshop = Workshop::new()?;
-    let mut command = Command::new(python);
-    command.arg(source("bundled.py"));
-    let told = watch(&mut Program::start(command, &workshop)?)?;
+    if !Command::new("python3")
+        .args(["-c", "import ctypes; ctypes.CDLL('libcurl-nss.so.4')"])
+        .output()?
+        .status
+        .success()
+    {
+        skip("there is no curl with NSS here");
+        return Ok(());
+    }
+    let Some(mut program) = program_of("python3", &workshop, "nss.py", &[])? else { return Ok(()) };
+    let told = watch(&mut program)?;
     told.assert_whole();
     Ok(())
 }
 
+/// Its records are carried to the sockets by an event loop.
 #[test]
-fn openssl_linked_into_a_program() -> Result<()> {
+fn s2n_in_a_wheel() -> Result<()> {
+    let Some(python) = python_with_packages("requirements-s2n.txt")? else { return Ok(()) };
     let workshop = Workshop::new()?;
-    let program = workshop.path().join("linked");
-    if !compile("linked.c", &program, &["-l:libssl.a", "-l:libcrypto.a", "-pthread", "-ldl"]) {
-        skip("there is no C compiler here, or no libssl.a");
-        return Ok(());
-    }
-    let told = watch(&mut Program::start(Command::new(program), &workshop)?)?;
-    told.assert_whole();
+    let mut command = Command::new(python);
+    command.arg(source("s2n.py"));
+    let told = watch(&mut Program::start(command, &workshop)?)?;
+    told.assert_exact(&["SERVER", "CLIENT"]);
+    told.assert_bound();
     Ok(())
 }
 
@@ -59,7 +106,7 @@ fn a_library_that_is_unloaded_again_and_again() -> Result<()> {
     let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
     let known = onlooker.metrics()?.total("onlooker_tls_files_total");
     // A round that is over before anybody has looked shows no library; where processors are short, several are.
-    onlooker_tests::poll_until("the library is found", onlooker_tests::PATIENCE, || {
+    poll_until("the library is found", PATIENCE, || {
         program.go().ok()?;
         (onlooker.metrics().ok()?.total("onlooker_tls_files_total") > known).then_some(())
     })?;
@@ -95,6 +142,14 @@ fn code(pid: u32, library: &Path) -> Result<(Vec<u8>, Vec<u8>)> {
     Ok(both)
 }
 
+/// Until a library's code is what its file says, in a process.
+fn wait_untouched(program: &Program, library: &Path) -> Result<()> {
+    poll_until("the code is as it was", PATIENCE, || {
+        code(program.pid(), library).ok().filter(|(in_memory, in_file)| in_memory == in_file)
+    })
+    .map(drop)
+}
+
 /// Breakpoints are in the code while Onlooker runs, and gone with it, however it ended.
 #[test]
 fn nothing_stays_in_the_code() -> Result<()> {
@@ -116,10 +171,50 @@ fn nothing_stays_in_the_code() -> Result<()> {
             Told { finished, paths }.assert_exact(&["SERVER", "CLIENT"]);
         }
         // The kernel takes a link's probes out when its last descriptor is closed, which a killed process's are by then.
-        onlooker_tests::poll_until("the code is as it was", onlooker_tests::PATIENCE, || {
-            code(program.pid(), &library).ok().filter(|(in_memory, in_file)| in_memory == in_file)
-        })?;
+        wait_untouched(&program, &library)?;
     }
+    ensure!(program.finish()?, "the program says that something was wrong");
+    Ok(())
+}
+
+/// Threads of a process that wait in `read` for what comes on a descriptor other than stdin.
+fn readers(pid: u32) -> usize {
+    let threads = fs::read_dir(format!("/proc/{pid}/task")).into_iter().flatten().flatten();
+    let waits = |thread: &fs::DirEntry| {
+        let call = fs::read_to_string(thread.path().join("syscall")).unwrap_or_default();
+        let mut words = call.split_whitespace();
+        words.next().and_then(|number| number.parse().ok()) == Some(libc::SYS_read)
+            && words.next().is_some_and(|first| first != "0x0")
+    };
+    threads.filter(|thread| waits(thread)).count()
+}
+
+/// The return addresses of calls that are under way lead to the kernel then, which has to take the threads back to where they
+/// came from, whoever has asked for it and is gone meanwhile.
+#[test]
+fn onlooker_goes_while_threads_are_inside_a_read() -> Result<()> {
+    const THREADS: usize = 8;
+    let workshop = Workshop::new()?;
+    let Some(library) = copied_library(&workshop) else {
+        skip("there is no libssl.so.3 here");
+        return Ok(());
+    };
+    let mut program = script_with(&workshop, &library, "held.py", &[&THREADS.to_string()])?;
+    for kill in [true, false, true] {
+        let onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
+        program.go()?;
+        poll_until("all wait for an answer", PATIENCE, || (readers(program.pid()) >= THREADS).then_some(()))?;
+        if kill {
+            onlooker.kill()?;
+        } else {
+            ensure!(onlooker.stop()?.status.success(), "it did not end well");
+        }
+        wait_untouched(&program, &library)?;
+        // It compares the answers with what it has asked for, and ends where they differ.
+        ensure!(program.go()?.len() == THREADS, "the program did less than it was told to");
+    }
+    program.go()?;
+    ensure!(program.go()?.len() == THREADS, "the program did less when nobody watched any more");
     ensure!(program.finish()?, "the program says that something was wrong");
     Ok(())
 }

@@ -1,12 +1,20 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! Libraries and processes that come, stay and go: late, early, replaced, killed.
 
-use std::{fs, path::PathBuf, process::Command};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    process::Command,
+};
 
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Onlooker, PATIENCE, Span, skip};
 
-use super::{Told, finish, path, program::Workshop, python, source, watch};
+use super::{
+    Told, finish, path,
+    program::{Program, Workshop},
+    python, source, watch,
+};
 
 /// A connection that is open when the watch begins is read from its next request on.
 #[test]
@@ -41,11 +49,16 @@ pub fn copied_library(workshop: &Workshop) -> Option<PathBuf> {
     Some(copy)
 }
 
-pub fn program_with(workshop: &Workshop, library: &std::path::Path) -> Result<super::Program> {
+pub fn program_with(workshop: &Workshop, library: &Path) -> Result<Program> {
+    script_with(workshop, library, "threads.py", &["4", "5"])
+}
+
+/// A script that is made to load a library.
+pub fn script_with(workshop: &Workshop, library: &Path, script: &str, arguments: &[&str]) -> Result<Program> {
     let mut command = Command::new("python3");
-    command.arg(source("threads.py")).args(["4", "5"]);
+    command.arg(source(script)).args(arguments);
     command.env("LD_PRELOAD", library);
-    super::Program::start(command, workshop)
+    Program::start(command, workshop)
 }
 
 #[test]

@@ -7,9 +7,9 @@ use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Onlooker, Span, skip};
 
 use super::{
-    Told, carried, finish,
+    Told, finish,
     program::{LARGE_BYTES, Nginx, Program, Workshop},
-    source,
+    source, watch,
 };
 
 /// Requests of one curl, and how many it makes at once.
@@ -98,7 +98,7 @@ fn uvicorn_requests_and_httpx() -> Result<()> {
     let workshop = Workshop::new()?;
     let mut command = Command::new(python);
     command.arg(source("web.py"));
-    let told = carried(&mut Program::start(command, &workshop)?)?;
+    let told = watch(&mut Program::start(command, &workshop)?)?;
     told.assert_whole();
     Ok(())
 }

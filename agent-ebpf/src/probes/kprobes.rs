@@ -13,7 +13,10 @@ use aya_ebpf::{
     programs::{ProbeContext, RawTracePointContext, RetProbeContext},
 };
 
-use super::socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY};
+use super::{
+    process,
+    socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY},
+};
 use crate::{
     calls::{self, Call, NOTHING, PEEK, RECEIVE, SEND},
     entries,
@@ -219,4 +222,17 @@ pub fn unix_shutdown_probe(context: ProbeContext) -> u32 {
 fn unix_shut(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     socket_functions::unix_shut(field!(u64, context.arg::<u64>(0)?, socket_sk)?, thread, context.arg(1)?)
+}
+
+/// `int uprobe_mmap(struct vm_area_struct *vma)`
+#[kprobe]
+pub fn file_mapped_probe(context: ProbeContext) -> u32 {
+    let _ = file_mapped(&context);
+    0
+}
+
+#[inline(always)]
+fn file_mapped(context: &ProbeContext) -> Option<()> {
+    let thread = watched()?;
+    process::file_mapped::<false>(context.arg(0)?, thread)
 }

@@ -8,7 +8,13 @@ use aya_ebpf::{
     programs::RawTracePointContext,
 };
 
-use crate::{calls, emit::emit, fields::field, processes, tls};
+use crate::{
+    calls,
+    emit::emit,
+    fields::{field, typed_field},
+    processes::{self, Thread},
+    tls,
+};
 
 /// Not zero where the daemon has to see a program before it can say whether it is watched: what it does until then is
 /// captured. Zero where only a listen on a port can select.
@@ -84,6 +90,27 @@ fn exited(task: u64) -> Option<()> {
         report(ProcessChange::Exited, tgid, 0, 0);
     }
     Some(())
+}
+
+/// `VM_EXEC` of include/linux/mm.h.
+const EXECUTABLE: u64 = 4;
+
+/// `int uprobe_mmap(struct vm_area_struct *vma)`: where the kernel itself puts probes into a mapping of a file that has come. No
+/// other function is called for so few mappings, and the process's map is locked: who reads it then finds the mapping there.
+#[inline(always)]
+pub fn file_mapped<const TYPED: bool>(vma: u64, thread: Thread) -> Option<()> {
+    if typed_field!(TYPED, u64, vma, vma_flags)? & EXECUTABLE != 0 {
+        code_mapped(thread);
+    }
+    Some(())
+}
+
+/// Code of a file was mapped: a library has come.
+#[inline(always)]
+pub fn code_mapped(thread: Thread) {
+    if tls::is_read() {
+        report(ProcessChange::Mapped, thread.tgid, 0, 0);
+    }
 }
 
 #[inline(always)]

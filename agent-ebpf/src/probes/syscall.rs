@@ -6,7 +6,7 @@
 //! sent has left before the call returns, and a response must never seem older than its request.
 //! Not seen here: io_uring, and the payload of sendfile and splice.
 
-use agent_common::records::{CLOSED_FINISHED, CONNECTION_UNIX, ProcessChange};
+use agent_common::records::{CLOSED_FINISHED, CONNECTION_UNIX};
 use aya_ebpf::{helpers::bpf_probe_read_user, macros::raw_tracepoint, programs::RawTracePointContext};
 
 use super::{
@@ -19,7 +19,7 @@ use crate::{
     processes,
     processes::Thread,
     registers::{Call, number},
-    socket, tls,
+    socket,
     transfer::{self, Payload, Transfer},
 };
 
@@ -241,11 +241,10 @@ fn shutdown(thread: Thread, descriptor: u32, how: u64) -> Option<()> {
 const EXECUTABLE: u64 = 4;
 const ANONYMOUS: u64 = 32;
 
-/// Code of a file was mapped: a library has come.
 #[inline(always)]
 fn mapped(call: &Call, thread: Thread) -> Option<()> {
-    if tls::is_read() && call.arguments[2] & EXECUTABLE != 0 && call.fourth()? & ANONYMOUS == 0 {
-        process::report(ProcessChange::Mapped, thread.tgid, 0, 0);
+    if call.arguments[2] & EXECUTABLE != 0 && call.fourth()? & ANONYMOUS == 0 {
+        process::code_mapped(thread);
     }
     Some(())
 }

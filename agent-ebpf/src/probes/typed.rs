@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-//! The `fentry` backend: programs at the entry and the return of the kernel's socket functions, by their types.
+//! The `fentry` backend: programs at the entry and the return of the kernel's socket functions, by their types; and where files
+//! are mapped.
 //!
 //! Their returns have the arguments still. When a send was, TCP knows itself: by its last packet, or, for a call that waits for
 //! room, by the moment at which it began to wait. The entry of a unix send only notes the time.
@@ -13,7 +14,10 @@ use aya_ebpf::{
     programs::{FEntryContext, FExitContext},
 };
 
-use super::socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY};
+use super::{
+    process,
+    socket_functions::{self, NOT_THE_STREAM, Returned, THROWN_AWAY},
+};
 use crate::{
     entries,
     fields::typed_field,
@@ -45,9 +49,10 @@ programs! {
     fexit(FExitContext) message_received: inet_receive_return inet6_receive_return unix_receive_return;
     fexit(FExitContext) pages_received: inet_splice_return unix_splice_return;
     fentry(FEntryContext) unix_shut: unix_shutdown_entry;
+    fentry(FEntryContext) file_mapped: file_mapped_entry;
 }
 
-/// The first argument of every function here: `struct socket *sock`.
+/// The first argument of every function of sockets: `struct socket *sock`.
 #[inline(always)]
 fn socket_at(socket: u64) -> Option<Socket> {
     Some(Socket { socket, sk: typed_field!(true, u64, socket, socket_sk)? })
@@ -127,4 +132,9 @@ fn unix_shut(context: *mut c_void, thread: Thread) {
     if let Some(found) = socket_at(context.arg(0)) {
         let _ = socket_functions::unix_shut(found.sk, thread, context.arg(1));
     }
+}
+
+#[inline(never)]
+fn file_mapped(context: *mut c_void, thread: Thread) {
+    let _ = process::file_mapped::<true>(FEntryContext::new(context).arg(0), thread);
 }

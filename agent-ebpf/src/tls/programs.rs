@@ -79,6 +79,9 @@ fn enter(context: &ProbeContext) -> Option<()> {
         sessions::end(&sessions::key(thread.tgid, first));
         return None;
     }
+    if cookie.given() == Given::LayeredFirstArgument as u8 && !is_layered(first) {
+        return None;
+    }
     let (buffer, told_at) = (context.arg::<u64>(1)?, context.arg::<u64>(3)?);
     if cookie.action() == Action::Ciphertext as u8 {
         return ciphertext::encrypted(thread, buffer, u64::from(context.arg::<u32>(2)?));
@@ -88,6 +91,19 @@ fn enter(context: &ProbeContext) -> Option<()> {
     }
     calls::begin(thread, arguments::stack(context) + cookie.stack(), first, buffer, told_at, now());
     None
+}
+
+/// `PR_DESC_LAYERED` of nspr/prio.h.
+const LAYERED: u32 = 4;
+
+/// A `PRFileDesc` begins with its `PRIOMethods`, and these with what it is a descriptor of: a file, a socket, or another
+/// descriptor. TLS is a layer on one; files and sockets in clear pass the same functions.
+#[inline(always)]
+fn is_layered(descriptor: u64) -> bool {
+    // SAFETY: the helper checks the addresses in the process.
+    let methods = unsafe { bpf_probe_read_user(descriptor as *const u64) };
+    // SAFETY: as above.
+    methods.is_ok_and(|methods| unsafe { bpf_probe_read_user(methods as *const u32) } == Ok(LAYERED))
 }
 
 #[inline(always)]

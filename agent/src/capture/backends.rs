@@ -48,7 +48,7 @@ const SYSCALL: [(&str, Hook); 2] =
     [("syscall_enter", Hook::Tracepoint("sys_enter")), ("syscall_exit", Hook::Tracepoint("sys_exit"))];
 
 /// Returns before entries, but for sends: a return whose entry was not seen has its own time only. A TCP send needs none.
-const FENTRY: [(&str, Hook); 15] = [
+const FENTRY: [(&str, Hook); 16] = [
     ("inet_receive_return", Hook::Return("inet_recvmsg")),
     ("inet6_receive_return", Hook::Return("inet6_recvmsg")),
     ("unix_receive_return", Hook::Return("unix_stream_recvmsg")),
@@ -64,15 +64,17 @@ const FENTRY: [(&str, Hook); 15] = [
     ("unix_page_return", Hook::Return("unix_stream_sendpage")),
     ("unix_release_entry", Hook::Entry("unix_release")),
     ("unix_shutdown_entry", Hook::Entry("unix_shutdown")),
+    ("file_mapped_entry", Hook::Entry(FILE_MAPPED)),
 ];
 
-const KPROBE_ENTRIES: [(&str, Hook); 6] = [
+const KPROBE_ENTRIES: [(&str, Hook); 7] = [
     ("receive_probe", Hook::Probe(&["inet_recvmsg", "inet6_recvmsg", "unix_stream_recvmsg"])),
     ("splice_probe", Hook::Probe(&["tcp_splice_read", "unix_stream_splice_read"])),
     ("send_probe", Hook::Probe(&["inet_sendmsg", "inet6_sendmsg", "unix_stream_sendmsg"])),
     ("send_page_probe", Hook::Probe(&["inet_sendpage", "unix_stream_sendpage"])),
     ("unix_release_probe", Hook::Probe(&["unix_release"])),
     ("unix_shutdown_probe", Hook::Probe(&["unix_shutdown"])),
+    ("file_mapped_probe", Hook::Probe(&[FILE_MAPPED])),
 ];
 
 /// What tells how sends and receives have ended, before Linux 6.3.
@@ -93,6 +95,9 @@ const KPROBE_LENGTHS: [(&str, Hook); 4] = [
     ("send_return_probe", Hook::Probe(&["inet_sendpage", "unix_stream_sendpage"])),
 ];
 
+/// Where the kernel puts probes into what is mapped: a library has come. Not there in kernels that have no such probes.
+const FILE_MAPPED: &str = "uprobe_mmap";
+
 /// One of the tracepoints of Linux 6.3; the other came with it.
 const SENT_LENGTH: &str = "sock_send_length";
 
@@ -104,7 +109,7 @@ const KPROBES: &str = "/sys/bus/event_source/devices/kprobe";
 
 /// Functions that are missing from kernels of some version or configuration, and are not needed there: `sendpage` was
 /// taken out in Linux 6.5, and IPv6 or unix sockets may be left out or be a module.
-const OPTIONAL: [&str; 9] = [
+const OPTIONAL: [&str; 10] = [
     "inet_sendpage",
     "unix_stream_sendpage",
     "inet6_sendmsg",
@@ -114,6 +119,7 @@ const OPTIONAL: [&str; 9] = [
     "unix_stream_splice_read",
     "unix_release",
     "unix_shutdown",
+    FILE_MAPPED,
 ];
 
 impl Backend {

@@ -68,6 +68,29 @@ pub(super) fn attach(
     places: &[ProbePlace],
     only: Option<u32>,
 ) -> Result<ProbeLinks, CaptureError> {
+    // A kernel without such links may take the program, and refuse the link.
+    if *mode != ProbeMode::Single {
+        match attach_as(ProbeMode::Many, programs, file, places, only) {
+            Err(error) if *mode == ProbeMode::Many => return Err(error),
+            Err(_) => {}
+            attached => {
+                *mode = ProbeMode::Many;
+                return attached;
+            }
+        }
+    }
+    let attached = attach_as(ProbeMode::Single, programs, file, places, only)?;
+    *mode = ProbeMode::Single;
+    Ok(attached)
+}
+
+fn attach_as(
+    mode: ProbeMode,
+    programs: &mut Ebpf,
+    file: &File,
+    places: &[ProbePlace],
+    only: Option<u32>,
+) -> Result<ProbeLinks, CaptureError> {
     // By its descriptor: whatever becomes of its name, and in whichever mount namespace it lies.
     let path = PathBuf::from(format!("/proc/self/fd/{}", file.as_fd().as_raw_fd()));
     let scope = only.and_then(NonZeroU32::new).map_or(UProbeScope::AllProcesses, UProbeScope::OneProcess);
@@ -78,7 +101,8 @@ pub(super) fn attach(
         if points.is_empty() {
             continue;
         }
-        let name = choose(programs, mode, many, single)?;
+        let name = if mode == ProbeMode::Many { many } else { single };
+        load(programs, name)?;
         let program = probe(programs, name)?;
         let link = program
             .attach(points, &path, scope)
@@ -91,28 +115,6 @@ pub(super) fn attach(
 
 fn point(place: &ProbePlace) -> UProbeAttachPoint<'static> {
     UProbeAttachPoint { location: UProbeAttachLocation::AbsoluteOffset(place.offset), cookie: Some(place.cookie.0) }
-}
-
-/// The program of this name in the form that works here, loaded.
-fn choose(
-    programs: &mut Ebpf,
-    mode: &mut ProbeMode,
-    many: &'static str,
-    single: &'static str,
-) -> Result<&'static str, CaptureError> {
-    if *mode != ProbeMode::Single {
-        match load(programs, many) {
-            Ok(()) => {
-                *mode = ProbeMode::Many;
-                return Ok(many);
-            }
-            Err(error) if *mode == ProbeMode::Many => return Err(error),
-            Err(_) => {}
-        }
-    }
-    load(programs, single)?;
-    *mode = ProbeMode::Single;
-    Ok(single)
 }
 
 fn load(programs: &mut Ebpf, name: &'static str) -> Result<(), CaptureError> {

@@ -361,7 +361,8 @@ pub(super) fn share(programs: &Ebpf, name: &'static str, bytes: usize) -> Result
 }
 
 /// Fields without which something is off, and nothing else.
-const OPTIONAL_FIELDS: [&str; 12] = [
+const OPTIONAL_FIELDS: [&str; 13] = [
+    "vm_area_struct.vm_flags",
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",
@@ -378,7 +379,8 @@ const OPTIONAL_FIELDS: [&str; 12] = [
 
 /// The same for backends that hook functions: they find payloads by an iterator, which had no single buffer before Linux
 /// 6.0, and another shape before 5.14.
-const OPTIONAL_FOR_FUNCTIONS: [&str; 8] = [
+const OPTIONAL_FOR_FUNCTIONS: [&str; 9] = [
+    "vm_area_struct.vm_flags",
     "file.f_ref",
     "unix_sock.peer",
     "net.ns",

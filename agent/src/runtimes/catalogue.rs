@@ -7,11 +7,13 @@
 use globset::{Glob, GlobMatcher};
 use serde::{Deserialize, Serialize};
 
-const LIBRARIES: [&str; 6] = [
+const LIBRARIES: [&str; 8] = [
     include_str!("../../runtimes/openssl.toml"),
     include_str!("../../runtimes/openssl-records.toml"),
     include_str!("../../runtimes/gnutls.toml"),
     include_str!("../../runtimes/s2n.toml"),
+    include_str!("../../runtimes/nss.toml"),
+    include_str!("../../runtimes/nspr.toml"),
     include_str!("../../runtimes/go.toml"),
     include_str!("../../runtimes/rustls.toml"),
 ];
@@ -38,6 +40,9 @@ pub struct Library {
     /// It is probed for single processes, when they need it.
     #[serde(default)]
     pub per_process: bool,
+    /// Globs on the names of files that only processes have mapped which need it.
+    #[serde(default, deserialize_with = "globs")]
+    carriers: Vec<GlobMatcher>,
     pub kind: Kind,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
@@ -65,7 +70,7 @@ pub struct Function {
     pub role: Role,
     #[serde(default)]
     pub length: Length,
-    /// For `create`: where the session comes from.
+    /// Which session it is, or for `create` where that comes from.
     #[serde(default)]
     pub session: SessionFrom,
     /// Another function that, like this one, does nothing but call a third, which takes this other one's arguments.
@@ -138,6 +143,8 @@ pub enum SessionFrom {
     Returned,
     /// Where the first argument points, when the function has returned.
     ThroughFirstArgument,
+    /// The first argument, where it is a descriptor of NSPR's that lies on another one.
+    LayeredFirstArgument,
 }
 
 /// A library that is known and cannot be read.
@@ -177,6 +184,12 @@ impl Catalogue {
             library.per_process == per_process && ((is_executable && library.executables) || library.is_called(name))
         })
     }
+
+    /// Whether who has mapped a file of this name carries TLS records to sockets itself.
+    #[must_use]
+    pub fn tells_carrier(&self, name: &str) -> bool {
+        self.libraries.iter().any(|library| library.carriers.iter().any(|glob| glob.is_match(name)))
+    }
 }
 
 impl Default for Catalogue {
@@ -215,6 +228,8 @@ mod tests {
         for library in Catalogue::new().libraries.into_iter().filter(|library| !library.per_process) {
             let role = |role| library.functions.iter().any(|function| function.role == role);
             let by_calls = role(Role::Create) && role(Role::Read) && role(Role::Write);
+            // NSS makes sessions, and has NSPR move what is said.
+            let by_calls = by_calls || ["nss", "nspr"].contains(&library.name.as_str());
             assert!(by_calls || (role(Role::Encrypt) && role(Role::Decrypt)), "{}", library.name);
             for function in &library.functions {
                 let moves = matches!(function.role, Role::Read | Role::Write);
@@ -244,5 +259,7 @@ mod tests {
         assert_eq!(found("libc.so.6", false), [""; 0]);
         assert_eq!(found("node", true), ["openssl", "s2n", "go", "rustls"]);
         assert!(catalogue.unreadable.iter().any(|library| library.is_called("libjvm.so")));
+        assert!(catalogue.tells_carrier("_asyncio.cpython-311-x86_64-linux-gnu.so"));
+        assert!(!catalogue.tells_carrier("libssl.so.3"));
     }
 }

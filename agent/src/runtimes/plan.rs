@@ -188,6 +188,12 @@ struct Found<'a> {
 
 impl<'a> Found<'a> {
     fn find(library: &'a Library, elf: &'a ElfFile) -> Result<Option<Self>, ElfError> {
+        // Most files are without it, and some have hundreds of megabytes of names: one name is enough to tell.
+        if let (Kind::Calls, Some(first)) = (library.kind, library.needs.first())
+            && elf.symbols(&[first])?[0].is_none()
+        {
+            return Ok(None);
+        }
         let copies = library.functions.iter().flat_map(|function| &function.copies_by);
         let names = library.functions.iter().map(|function| &function.symbol).chain(copies);
         let names: Vec<&str> = names.map(String::as_str).collect();

@@ -214,6 +214,7 @@ fn cookie(probe: &Probe) -> Cookie {
         SessionFrom::FirstArgument => Given::FirstArgument,
         SessionFrom::Returned => Given::Returned,
         SessionFrom::ThroughFirstArgument => Given::ThroughFirstArgument,
+        SessionFrom::LayeredFirstArgument => Given::LayeredFirstArgument,
     };
     let again = match probe.leaves {
         Some(Leaves::BelowOrSame) => ComesAgain::BelowOrSame,

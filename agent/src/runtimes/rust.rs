@@ -39,20 +39,19 @@ pub fn functions(elf: &ElfFile, wanted: &[&[String]]) -> Result<Vec<Vec<Symbol>>
 
 /// Where names with these parts begin in a table of names, sorted, each with its number.
 fn places(elf: &ElfFile, names: &super::elf::Section, wanted: &[&[String]]) -> Result<Vec<(u64, usize)>, ElfError> {
-    let last: Vec<_> =
-        wanted.iter().map(|parts| parts.last().map(|part| memmem::Finder::new(part.as_bytes()))).collect();
+    let mut last: Vec<&str> = wanted.iter().filter_map(|parts| parts.last().map(String::as_str)).collect();
+    last.sort_unstable();
+    last.dedup();
+    let finders: Vec<_> = last.iter().map(|part| memmem::Finder::new(part.as_bytes())).collect();
     let mut places = Vec::new();
     elf.windows(names.offset, names.size, 1, NAME_BYTES, |at, window| {
-        for (number, finder) in last.iter().enumerate() {
-            let Some(finder) = finder else { continue };
-            for place in finder.find_iter(window) {
-                let begin = window[..place].iter().rposition(|byte| *byte == 0).map_or(0, |zero| zero + 1);
-                let Some(length) = memchr::memchr(0, &window[begin..]) else { continue };
-                let name = &window[begin..begin + length];
-                if wanted[number].iter().all(|part| memmem::find(name, part.as_bytes()).is_some()) {
-                    places.push((at + begin as u64, number));
-                }
-            }
+        for place in finders.iter().flat_map(|finder| finder.find_iter(window)) {
+            let begin = memchr::memrchr(0, &window[..place]).map_or(0, |zero| zero + 1);
+            let Some(length) = memchr::memchr(0, &window[begin..]) else { continue };
+            let name = &window[begin..begin + length];
+            let has_all = |parts: &[String]| parts.iter().all(|part| memmem::find(name, part.as_bytes()).is_some());
+            let numbers = (0..wanted.len()).filter(|number| has_all(wanted[*number]));
+            places.extend(numbers.map(|number| (at + begin as u64, number)));
         }
         true
     })?;

@@ -9,18 +9,20 @@
 use std::{
     fs::File,
     io::{BufRead as _, BufReader, Write as _},
-    os::fd::OwnedFd,
+    os::{fd::OwnedFd, unix::fs::FileExt as _},
     path::{Path, PathBuf},
     process::{Child, Command, Stdio},
 };
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker::runtimes::{self, Found, Probe};
+use onlooker::runtimes::{self, Found, Machine, Probe, sites};
 
 #[path = "../cost/bpf.rs"]
 #[expect(dead_code, reason = "shared with another bench, which uses the rest")]
 mod bpf;
 mod entries;
+#[cfg(target_arch = "x86_64")]
+mod hit;
 mod link;
 
 use link::Places;
@@ -33,12 +35,18 @@ fn main() -> Result<()> {
         let model = machine.lines().find_map(|line| line.strip_prefix("model name\t: "));
         println!("{}, {}", model.unwrap_or("processor not known"), std::fs::read_to_string("/proc/version")?.trim());
     }
-    println!("\n{:<10}{:>14}{:>14}{:>14}{:>10}", "", "no probes", "at entries", "our places", "ratio");
+    #[cfg(target_arch = "x86_64")]
+    tell_hits()?;
+    println!(
+        "\n{:<10}{:>14}{:>14}{:>14}{:>10}{:>19}",
+        "", "no probes", "at entries", "our places", "ratio", "emulated entries"
+    );
     for workload in Workload::ALL {
         match workload.measure() {
-            Ok(Some([none, entries, places])) => {
+            Ok(Some(Measured { none, entries, places, emulated: (emulated, all) })) => {
                 let ratio = (places - none) / (entries - none);
-                println!("{:<10}{none:>11.0} ns{entries:>11.0} ns{places:>11.0} ns{ratio:>10.2}", workload.name);
+                print!("{:<10}{none:>11.0} ns{entries:>11.0} ns{places:>11.0} ns{ratio:>10.2}", workload.name);
+                println!("{emulated:>13} of {all:<2}");
             }
             Ok(None) => println!("{:<10}skipped: the machine has no {}", workload.name, workload.interpreter),
             Err(error) => println!("{:<10}failed: {error:#}", workload.name),
@@ -46,6 +54,29 @@ fn main() -> Result<()> {
     }
     println!("\nA TLS request: what is asked is written and read, and so is the answer; by one process.");
     Ok(())
+}
+
+/// One hit, by the instruction that a function begins with.
+#[cfg(target_arch = "x86_64")]
+fn tell_hits() -> Result<()> {
+    println!("\n{:<16}{:>14}{:>14}{:>14}{:>14}", "", "entry", "and return", "to push", "and return");
+    let mut push = None;
+    for entry in &hit::ENTRIES {
+        let hit::Cost { entered, returned } = entry.measure()?;
+        let (push_entered, push_returned) = *push.get_or_insert((entered, returned));
+        let (once, both) = (entered / push_entered, returned / push_returned);
+        println!("{:<16}{entered:>11.0} ns{returned:>11.0} ns{once:>14.1}{both:>14.1}", entry.instruction);
+    }
+    Ok(())
+}
+
+/// Nanoseconds for a request without probes, with them at entries, and at our places.
+struct Measured {
+    none: f64,
+    entries: f64,
+    places: f64,
+    /// Entries with an instruction that the kernel emulates, and all of them: where nothing is to be gained.
+    emulated: (usize, usize),
 }
 
 struct Workload {
@@ -62,8 +93,7 @@ impl Workload {
         Self { name: "Go", interpreter: "go", script: "pipe.go", library: "go" },
     ];
 
-    /// Nanoseconds for a request without probes, with them at entries, and at our places.
-    fn measure(&self) -> Result<Option<[f64; 3]>> {
+    fn measure(&self) -> Result<Option<Measured>> {
         let folder = tempfile::tempdir()?;
         let Some(mut program) = self.start(folder.path())? else { return Ok(None) };
         // When it has answered, it has loaded what it needs.
@@ -73,17 +103,20 @@ impl Workload {
         let found = found.iter().find(of_library).context("the library was not found in the program")?;
         let library =
             found.libraries.iter().find(|library| library.library == self.library).expect("it was just found");
+        let at_entries = entries::of(&found.file, &library.probes)?;
         let mut measured = [const { Vec::new() }; 3];
         for _ in 0..ROUNDS {
             measured[0].push(program.request()?);
-            let links = attach(&found.file, &entries::of(&found.file, &library.probes)?)?;
+            let links = attach(&found.file, &at_entries)?;
             measured[1].push(program.request()?);
             drop(links);
             let links = attach(&found.file, &ours(&library.probes))?;
             measured[2].push(program.request()?);
             drop(links);
         }
-        Ok(Some(measured.map(median)))
+        let [none, entries, places] = measured.map(median);
+        let emulated = at_entries.entered.iter().filter(|&&offset| is_emulated(&found.file, offset)).count();
+        Ok(Some(Measured { none, entries, places, emulated: (emulated, at_entries.entered.len()) }))
     }
 
     fn start(&self, folder: &Path) -> Result<Option<Program>> {
@@ -151,6 +184,13 @@ fn ours(probes: &[Probe]) -> Places {
 
 fn attach(file: &File, places: &Places) -> Result<Vec<OwnedFd>> {
     Ok(link::attach(file, places)?)
+}
+
+/// Whether the kernel emulates the instruction there.
+fn is_emulated(file: &File, offset: u64) -> bool {
+    const LONGEST: usize = 15;
+    let mut code = [0; LONGEST];
+    file.read_exact_at(&mut code, offset).is_ok() && sites::describe(Machine::OWN, &code, 0, 0).is_cheap
 }
 
 fn median(mut values: Vec<f64>) -> f64 {

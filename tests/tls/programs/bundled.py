@@ -1,26 +1,26 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-"""A client with the OpenSSL that a wheel has brought along, by calls of C; a server with Python's own."""
+"""A client with the OpenSSL that a wheel has brought along, by calls of C; a server with Python's own. The argument is the
+folder that its libraries lie in."""
 
 import ctypes
 import glob
-import importlib.util
 import os
 import socket
+import sys
 
 import common
 
 REQUESTS = 5
+# OpenSSL 1.0.2 has it under this name, and 1.1 keeps that for those who ask for it in C.
+METHOD = "SSLv23_client_method" if "1.0.2" in "".join(os.listdir(sys.argv[1])) else "TLS_client_method"
 
 
 def load():
-    package = importlib.util.find_spec("psycopg2").submodule_search_locations[0]
-    libraries = os.path.join(os.path.dirname(package), "psycopg2_binary.libs")
-    # The one needs the other, by a name that only the wheel's own module knows where to look for.
-    crypto, library = (glob.glob(os.path.join(libraries, name))[0] for name in ("libcrypto-*", "libssl-*"))
+    crypto, library = (glob.glob(os.path.join(sys.argv[1], name))[0] for name in ("libcrypto-*", "libssl-*"))
     ctypes.CDLL(crypto, ctypes.RTLD_GLOBAL)
     library = ctypes.CDLL(library)
     for function, result, arguments in [
-        ("TLS_client_method", ctypes.c_void_p, []),
+        (METHOD, ctypes.c_void_p, []),
         ("SSL_CTX_new", ctypes.c_void_p, [ctypes.c_void_p]),
         ("SSL_new", ctypes.c_void_p, [ctypes.c_void_p]),
         ("SSL_set_fd", ctypes.c_int, [ctypes.c_void_p, ctypes.c_int]),
@@ -30,12 +30,14 @@ def load():
         ("SSL_free", None, [ctypes.c_void_p]),
     ]:
         getattr(library, function).restype, getattr(library, function).argtypes = result, arguments
+    # 1.0.2 does nothing without it, and 1.1 has it no more.
+    getattr(library, "SSL_library_init", int)()
     return library
 
 
 def main():
     library, server = load(), common.Server()
-    context = library.SSL_CTX_new(library.TLS_client_method())
+    context = library.SSL_CTX_new(getattr(library, METHOD)())
 
     def work(round):
         paths = [f"/bundled/{round}/{number}" for number in range(REQUESTS)]

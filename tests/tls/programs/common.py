@@ -42,8 +42,8 @@ class Server(http.server.ThreadingHTTPServer):
     daemon_threads = True
     request_queue_size = 256
 
-    def __init__(self):
-        super().__init__(("127.0.0.1", 0), Echo)
+    def __init__(self, handler=Echo):
+        super().__init__(("127.0.0.1", 0), handler)
         self.context = server_context()
         self.port = self.server_address[1]
         threading.Thread(target=self.serve_forever, daemon=True).start()

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
-// A server and a client in one program, with an OpenSSL that is linked into it: what a static nginx is, in small.
+// A server and a client in one program, with an OpenSSL that is linked into it: what a static nginx is, in small. With LOADED it
+// is a library on OpenSSL's, for a program that loads both: loaded.c.
 
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -77,28 +78,42 @@ static void ask(SSL_CTX *context, const struct sockaddr_in *address, int round, 
     close(descriptor);
 }
 
-int main(void) {
+static SSL_CTX *client_context;
+static struct sockaddr_in address = {.sin_family = AF_INET};
+
+// Begins to serve; gives the port.
+int prepare(void) {
     server_context = SSL_CTX_new(TLS_server_method());
     must(SSL_CTX_use_certificate_file(server_context, getenv("CERTIFICATE"), SSL_FILETYPE_PEM) == 1, "no certificate");
     must(SSL_CTX_use_PrivateKey_file(server_context, getenv("KEY"), SSL_FILETYPE_PEM) == 1, "no key");
-    SSL_CTX *client_context = SSL_CTX_new(TLS_client_method());
+    client_context = SSL_CTX_new(TLS_client_method());
 
     int listener = socket(AF_INET, SOCK_STREAM, 0);
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     socklen_t size = sizeof address;
     must(bind(listener, (struct sockaddr *)&address, size) == 0 && listen(listener, 64) == 0, "no listener");
     getsockname(listener, (struct sockaddr *)&address, &size);
     pthread_t server;
     must(pthread_create(&server, NULL, serve, (void *)(long)listener) == 0, "no thread");
-    printf("ready %d\n", ntohs(address.sin_port));
-    fflush(stdout);
+    return ntohs(address.sin_port);
+}
 
+// Asks, and says for what.
+void work(int round) {
+    for (int connection = 0; connection < CONNECTIONS; connection++)
+        ask(client_context, &address, round, connection);
+}
+
+#ifndef LOADED
+int main(void) {
+    printf("ready %d\n", prepare());
+    fflush(stdout);
     char order[16];
     for (int round = 0; fgets(order, sizeof order, stdin); round++) {
-        for (int connection = 0; connection < CONNECTIONS; connection++)
-            ask(client_context, &address, round, connection);
+        work(round);
         puts("");
         fflush(stdout);
     }
     return 0;
 }
+#endif

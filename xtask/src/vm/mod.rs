@@ -17,6 +17,7 @@ mod matrix;
 mod programs;
 mod shell;
 mod table;
+mod tls_programs;
 
 pub use guest::{Guest, Job};
 pub use initramfs::GuestFile;
@@ -55,7 +56,7 @@ pub fn run(options: &[&str]) -> Result<()> {
 
 /// What every kernel and backend has to pass in CI: one way through each part of the kernel programs. The whole takes
 /// hours where processors are emulated.
-const CORE: [&str; 7] = [
+const CORE: [&str; 8] = [
     "calls::every_pair_of_calls",
     "calls::sendfile_and_splice",
     "connections::every_family",
@@ -63,6 +64,7 @@ const CORE: [&str; 7] = [
     "descriptors::copied",
     "watching::a_process_by_its_id_and_its_children_through_exec",
     "programs::every_program_loads_whatever_it_is_told",
+    "kernels::",
 ];
 
 /// Why this machine cannot boot guests.

@@ -118,7 +118,7 @@ impl Peer {
                 under_way.spawn(async move {
                     let mut paths = Vec::new();
                     for index in 0..requests {
-                        let path = format!("/rustls/{round}/{task}/{index}");
+                        let path = peer.path(round, task, index);
                         let answer = sender.send_request(peer.request(&path)?);
                         check(&path, answer.await?).await?;
                         paths.push(path);
@@ -134,7 +134,7 @@ impl Peer {
                     tokio::spawn(connection);
                     let mut paths = Vec::new();
                     for index in 0..requests {
-                        let path = format!("/rustls/{round}/{task}/{index}");
+                        let path = peer.path(round, task, index);
                         sender.ready().await?;
                         let answer = sender.send_request(peer.request(&path)?);
                         check(&path, answer.await?).await?;
@@ -149,6 +149,10 @@ impl Peer {
             paths.extend(done??);
         }
         Ok(paths)
+    }
+
+    fn path(&self, round: usize, task: usize, index: usize) -> String {
+        format!("/rustls{}/{round}/{task}/{index}", if self.is_http2 { 2 } else { 1 })
     }
 
     fn request(&self, path: &str) -> Result<Request<Full<Bytes>>> {

@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! What is tested on every kernel with every backend: programs that need nothing of the machine that they run on. Here they are
+//! built; in guests, which have no compilers, they lie ready in the folder that `ONLOOKER_TLS_PROGRAMS` names.
+
+use std::{
+    env,
+    path::{Path, PathBuf},
+    process::Command,
+};
+
+use anyhow::{Context as _, Result};
+use onlooker_tests::{Onlooker, PATIENCE, skip};
+
+use super::{
+    Told, build_go, finish,
+    libraries::compile,
+    life::copied_library,
+    program::{Program, Workshop},
+};
+
+/// A program that lies ready, or the one that is built now.
+fn program(name: &str, build: impl FnOnce() -> Result<Option<PathBuf>>) -> Result<Option<PathBuf>> {
+    match env::var_os("ONLOOKER_TLS_PROGRAMS") {
+        Some(folder) => Ok(Some(PathBuf::from(folder).join(name)).filter(|program| program.exists())),
+        None => build(),
+    }
+}
+
+/// Starts a program, with libraries from the folder in which its file lies.
+fn start(workshop: &Workshop, program: &Path, arguments: &[&str]) -> Result<Program> {
+    let mut command = Command::new(program);
+    command.args(arguments).env("LD_LIBRARY_PATH", program.parent().context("it lies in a folder")?);
+    Program::start(command, workshop)
+}
+
+/// Watches programs while one after the other does what it does.
+fn watch_all(programs: &mut [Program]) -> Result<Told> {
+    let pids: Vec<String> = programs.iter().map(|program| program.pid().to_string()).collect();
+    let mut onlooker = Onlooker::start(&["--pid", &pids.join(",")], &[])?;
+    let mut told = Vec::new();
+    for program in programs {
+        told.extend(program.go()?);
+    }
+    let paths = told.into_iter().collect();
+    finish(&mut onlooker, &paths, 2)?;
+    Ok(Told { finished: onlooker.stop()?, paths })
+}
+
+#[test]
+fn go_and_rustls() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let rustls = Path::new(env!("CARGO_BIN_EXE_tls-rustls"));
+    let mut programs = vec![start(&workshop, rustls, &["1", "6", "3"])?, start(&workshop, rustls, &["2", "12", "2"])?];
+    for (name, arguments) in [("https", ["6", "3"]), ("grpc", ["12", "2"])] {
+        if let Some(binary) = program(name, || build_go(&workshop, name, "local", &[]))? {
+            programs.push(start(&workshop, &binary, &arguments)?);
+        }
+    }
+    watch_all(&mut programs)?.assert_whole();
+    Ok(())
+}
+
+#[test]
+fn openssl_linked_into_a_program() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let linked = program("linked", || {
+        let program = workshop.path().join("linked");
+        let options = ["-l:libssl.a", "-l:libcrypto.a", "-pthread", "-ldl"];
+        Ok(compile("linked.c", &program, &options).then_some(program))
+    })?;
+    let Some(linked) = linked else {
+        skip("there is no C compiler here, or no libssl.a");
+        return Ok(());
+    };
+    watch_all(&mut [start(&workshop, &linked, &[])?])?.assert_whole();
+    Ok(())
+}
+
+/// A process that nothing has been heard of for long loads a library: it is probed before anything is said through it.
+#[test]
+fn a_library_that_is_loaded_late() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let loader = program("loaded", || {
+        let (program, library) = (workshop.path().join("loaded"), workshop.path().join("linked.so"));
+        let is_built = compile("loaded.c", &program, &["-ldl"])
+            && compile("linked.c", &library, &["-shared", "-fPIC", "-DLOADED", "-lssl", "-lcrypto", "-pthread"])
+            && copied_library(&workshop).is_some();
+        Ok(is_built.then_some(program))
+    })?;
+    let Some(loader) = loader else {
+        skip("there is no C compiler here, or no libssl.so.3");
+        return Ok(());
+    };
+    let library = loader.with_file_name("linked.so");
+    let mut program = start(&workshop, &loader, &[library.to_str().context("a name")?])?;
+    let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
+    let known = onlooker.metrics()?.total("onlooker_tls_files_total");
+    program.go()?;
+    onlooker.wait_ledger(|ledger| ledger.total("onlooker_tls_files_total") > known, PATIENCE)?;
+    let paths = program.go()?;
+    finish(&mut onlooker, &paths, 2)?;
+    Told { finished: onlooker.stop()?, paths }.assert_whole();
+    Ok(())
+}
