@@ -12,6 +12,8 @@ use crate::{
     workspace::{cargo, has_capability, is_root, onlooker},
 };
 
+const CAP_SYS_ADMIN: u32 = 21;
+
 /// A suite in `tests/` that is a feature of its package, because it needs more than `cargo test` may ask for.
 struct Suite {
     name: &'static str,
@@ -53,6 +55,8 @@ pub fn run_all() -> Result<Tally> {
     let helm = cluster::HELM.find().map(|program| ("ONLOOKER_HELM", program));
     let compose = cluster::COMPOSE.find().map(|program| ("ONLOOKER_COMPOSE", program));
     let monitors = pod_monitors::find().map(|file| ("ONLOOKER_POD_MONITORS", file));
+    // Its tests run the image in containers of their own making.
+    let confined = (!has_capability(CAP_SYS_ADMIN)).then(|| "they need CAP_SYS_ADMIN, to mount".to_owned());
     let suite = |name, obstacle, programs: &[Option<(&'static str, PathBuf)>]| Suite {
         name,
         obstacle,
@@ -62,7 +66,7 @@ pub fn run_all() -> Result<Tally> {
         suite("kernel", kernel.clone(), &[]),
         suite("tls", kernel.clone(), &[]),
         suite("e2e", kernel.clone().or(missing), &[collector]),
-        suite("deploy", kernel.clone().or(unmade), &[image, helm.clone(), compose]),
+        suite("deploy", kernel.clone().or(unmade).or(confined), &[image, helm.clone(), compose]),
         suite("cluster", kernel.or(absent), &[kubernetes, helm, monitors]),
     ];
     for suite in suites {
@@ -98,7 +102,6 @@ impl Suite {
 
 /// Why this machine does not let the kernel programs in.
 pub fn kernel_obstacle() -> Option<String> {
-    const CAP_SYS_ADMIN: u32 = 21;
     const CAP_BPF: u32 = 39;
     if !is_root() {
         Some("they need root".into())
