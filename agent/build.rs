@@ -22,7 +22,9 @@ fn main() -> Result<()> {
         println!("cargo::rerun-if-changed={input}");
     }
     let out = PathBuf::from(env::var_os("OUT_DIR").context("cargo sets OUT_DIR")?);
-    let root = Path::new(env!("CARGO_MANIFEST_DIR")).parent().context("the package lies in the workspace")?;
+    // Asked for now, not when this was compiled: a checkout may have been moved.
+    let package = PathBuf::from(env::var_os("CARGO_MANIFEST_DIR").context("cargo sets CARGO_MANIFEST_DIR")?);
+    let root = package.parent().context("the package lies in the workspace")?;
     // Apart from the outer build's folder, which the outer cargo holds locked.
     let target_folder = out.join("kernel");
     let output = Command::new(env::var_os("CARGO").context("cargo sets CARGO")?)

@@ -18,6 +18,7 @@ mod profiles;
 #[path = "../tls/program.rs"]
 #[expect(dead_code, reason = "the TLS tests start servers with it as well")]
 mod program;
+mod swap;
 mod units;
 
 /// A file of `deploy/`.

@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! `cargo xtask test`: all tests that this machine allows, and a line for each suite that it does not.
 
-use std::path::{Path, PathBuf};
+use std::{
+    path::{Path, PathBuf},
+    slice::from_ref,
+};
 
 use anyhow::{Result, ensure};
 
@@ -65,8 +68,8 @@ pub fn run_all() -> Result<Tally> {
     let suites = [
         suite("kernel", kernel.clone(), &[]),
         suite("tls", kernel.clone(), &[]),
-        suite("e2e", kernel.clone().or(missing), &[collector]),
-        suite("deploy", kernel.clone().or(unmade).or(confined), &[image, helm.clone(), compose]),
+        suite("e2e", kernel.clone().or(missing), from_ref(&collector)),
+        suite("deploy", kernel.clone().or(unmade).or(confined), &[image, helm.clone(), compose, collector]),
         suite("cluster", kernel.or(absent), &[kubernetes, helm, monitors]),
     ];
     for suite in suites {
