@@ -91,14 +91,19 @@ fn a_library_that_is_loaded_late() -> Result<()> {
         skip("there is no C compiler here, or no libssl.so.3");
         return Ok(());
     };
-    let library = loader.with_file_name("linked.so");
-    let mut program = start(&workshop, &loader, &[library.to_str().context("a name")?])?;
+    watch_loaded(&workshop, &loader, "linked.so")?.assert_whole();
+    Ok(())
+}
+
+/// Watches `loaded.c` from before it loads the library, which lies beside it.
+pub fn watch_loaded(workshop: &Workshop, loader: &Path, library: &str) -> Result<Told> {
+    let library = loader.with_file_name(library);
+    let mut program = start(workshop, loader, &[library.to_str().context("a name")?])?;
     let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
     let known = onlooker.metrics()?.total("onlooker_tls_files_total");
     program.go()?;
     onlooker.wait_ledger(|ledger| ledger.total("onlooker_tls_files_total") > known, PATIENCE)?;
     let paths = program.go()?;
     finish(&mut onlooker, &paths, 2)?;
-    Told { finished: onlooker.stop()?, paths }.assert_whole();
-    Ok(())
+    Ok(Told { finished: onlooker.stop()?, paths })
 }

@@ -13,6 +13,7 @@ use onlooker_tests::{Onlooker, PATIENCE, poll_until, skip};
 
 use super::{
     Told, finish,
+    kernels::watch_loaded,
     life::{copied_library, program_with, script_with},
     program::{Program, Workshop},
     program_of, source, watch,
@@ -216,5 +217,24 @@ fn onlooker_goes_while_threads_are_inside_a_read() -> Result<()> {
     program.go()?;
     ensure!(program.go()?.len() == THREADS, "the program did less when nobody watched any more");
     ensure!(program.finish()?, "the program says that something was wrong");
+    Ok(())
+}
+
+/// .NET's shim by a stand-in of its name: it hands everything to the machine's OpenSSL, and carries the records itself.
+#[test]
+fn a_shim_as_the_one_of_dotnet() -> Result<()> {
+    const SHIM: &str = "libSystem.Security.Cryptography.Native.OpenSsl.so";
+    let workshop = Workshop::new()?;
+    let (program, library) = (workshop.path().join("loaded"), workshop.path().join(SHIM));
+    let options = ["-shared", "-fPIC", "-DLOADED", "-DCARRIED", "-lssl", "-lcrypto", "-pthread"];
+    if !compile("loaded.c", &program, &["-ldl"]) || !compile("linked.c", &library, &options) {
+        skip("there is no C compiler here, or no OpenSSL to compile with");
+        return Ok(());
+    }
+    if copied_library(&workshop).is_none() {
+        skip("there is no libssl.so.3 here");
+        return Ok(());
+    }
+    watch_loaded(&workshop, &program, SHIM)?.assert_whole();
     Ok(())
 }

@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 
 // A server and a client in one program, with an OpenSSL that is linked into it: what a static nginx is, in small. With LOADED it
-// is a library on OpenSSL's, for a program that loads both: loaded.c.
+// is a library on OpenSSL's, for a program that loads both: loaded.c. With CARRIED its sessions have no sockets: they read from
+// memory and write to it, and what lies there is carried by hand, as .NET's streams do.
 
 #include <arpa/inet.h>
 #include <openssl/ssl.h>
@@ -21,11 +22,50 @@ static void must(int is_true, const char *what) {
     }
 }
 
+static void attach(SSL *session, int socket) {
+#ifdef CARRIED
+    SSL_set_app_data(session, (void *)(long)socket);
+    SSL_set_bio(session, BIO_new(BIO_s_mem()), BIO_new(BIO_s_mem()));
+#else
+    SSL_set_fd(session, socket);
+#endif
+}
+
+// Whether a call that has given this is to be made again.
+static int again(SSL *session, int result) {
+#ifdef CARRIED
+    char records[1 << 15];
+    int waits = result <= 0 && SSL_get_error(session, result) == SSL_ERROR_WANT_READ;
+    int socket = (int)(long)SSL_get_app_data(session), length;
+    while ((length = BIO_read(SSL_get_wbio(session), records, sizeof records)) > 0)
+        must(send(socket, records, length, MSG_NOSIGNAL) == length, "nobody to send to");
+    if (!waits || (length = recv(socket, records, sizeof records, 0)) <= 0) return 0;
+    return BIO_write(SSL_get_rbio(session), records, length) == length;
+#else
+    (void)session, (void)result;
+    return 0;
+#endif
+}
+
+static int shake_hands(SSL *session, int (*shake)(SSL *)) {
+    int result;
+    do result = shake(session);
+    while (again(session, result));
+    return result == 1;
+}
+
+static int say(SSL *session, const char *text, int length) {
+    int result = SSL_write(session, text, length);
+    return !again(session, result) && result == length;
+}
+
 // Reads up to the end of a head.
 static int read_head(SSL *session, char *buffer) {
     int length = 0;
     while (length < BYTES - 1) {
-        int more = SSL_read(session, buffer + length, BYTES - 1 - length);
+        int more;
+        do more = SSL_read(session, buffer + length, BYTES - 1 - length);
+        while (again(session, more));
         if (more <= 0) return 0;
         length += more;
         buffer[length] = 0;
@@ -39,12 +79,12 @@ static SSL_CTX *server_context;
 static void *answer(void *descriptor) {
     int socket = (int)(long)descriptor;
     SSL *session = SSL_new(server_context);
-    SSL_set_fd(session, socket);
-    must(SSL_accept(session) == 1, "no handshake");
+    attach(session, socket);
+    must(shake_hands(session, SSL_accept), "no handshake");
     char request[BYTES];
     while (read_head(session, request)) {
         static const char response[] = "HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n";
-        must(SSL_write(session, response, sizeof response - 1) > 0, "no answer");
+        must(say(session, response, sizeof response - 1), "no answer");
     }
     SSL_free(session);
     close(socket);
@@ -64,14 +104,14 @@ static void ask(SSL_CTX *context, const struct sockaddr_in *address, int round, 
     int descriptor = socket(AF_INET, SOCK_STREAM, 0);
     must(connect(descriptor, (const struct sockaddr *)address, sizeof *address) == 0, "no server");
     SSL *session = SSL_new(context);
-    SSL_set_fd(session, descriptor);
-    must(SSL_connect(session) == 1, "no handshake");
+    attach(session, descriptor);
+    must(shake_hands(session, SSL_connect), "no handshake");
     for (int number = 0; number < REQUESTS; number++) {
         char path[64], request[BYTES];
         snprintf(path, sizeof path, "/linked/%d/%d/%d", round, connection, number);
         int length = snprintf(request, sizeof request, "GET %s HTTP/1.1\r\nHost: 127.0.0.1:%d\r\n\r\n", path,
                               ntohs(address->sin_port));
-        must(SSL_write(session, request, length) == length && read_head(session, request), "no answer");
+        must(say(session, request, length) && read_head(session, request), "no answer");
         puts(path);
     }
     SSL_free(session);
