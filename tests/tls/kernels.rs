@@ -48,6 +48,10 @@ fn watch_all(programs: &mut [Program]) -> Result<Told> {
 
 #[test]
 fn go_and_rustls() -> Result<()> {
+    if cfg!(target_arch = "aarch64") {
+        skip("TLS has not been tried on arm64 yet: its programs were loaded there, not run");
+        return Ok(());
+    }
     let workshop = Workshop::new()?;
     let rustls = Path::new(env!("CARGO_BIN_EXE_tls-rustls"));
     let mut programs = vec![start(&workshop, rustls, &["1", "6", "3"])?, start(&workshop, rustls, &["2", "12", "2"])?];
