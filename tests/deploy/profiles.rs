@@ -135,16 +135,9 @@ fn lock_one(path: &Path) -> Result<()> {
     Ok(chown(path, Some(OTHER_USER), Some(OTHER_USER))?)
 }
 
-fn path(span: &Span) -> Option<&str> {
-    span.text("url.path").or_else(|| {
-        let (_, after) = span.text("url.full")?.split_once("://")?;
-        after.find('/').map(|slash| &after[slash..])
-    })
-}
-
 /// Paths of this end's spans.
 fn paths(spans: &[Span], kind: &str) -> BTreeSet<String> {
-    spans.iter().filter(|span| span.kind == kind).filter_map(path).map(str::to_owned).collect()
+    spans.iter().filter(|span| span.kind == kind).filter_map(Span::path).map(str::to_owned).collect()
 }
 
 /// With the capabilities of the profile but one.

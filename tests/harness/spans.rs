@@ -43,6 +43,15 @@ impl Span {
         self.resource.get("service.name").and_then(Value::as_str)
     }
 
+    /// What was asked for, on either end: a client's is in its whole URL.
+    #[must_use]
+    pub fn path(&self) -> Option<&str> {
+        self.text("url.path").or_else(|| {
+            let (_, after) = self.text("url.full")?.split_once("://")?;
+            after.find('/').map(|slash| &after[slash..])
+        })
+    }
+
     #[must_use]
     pub fn duration_nanos(&self) -> u64 {
         self.end_unix_nanos.saturating_sub(self.start_unix_nanos)

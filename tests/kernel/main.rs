@@ -92,7 +92,7 @@ impl Stage {
     /// As above, where the two sides differ.
     fn finish(mut self, servers: &[String], clients: &[String]) -> Result<Seen> {
         let (prefix, count) = (self.prefix, servers.len() + clients.len());
-        let is_own = |span: &Span| path_of(span).is_some_and(|path| path.starts_with(prefix));
+        let is_own = |span: &Span| span.path().is_some_and(|path| path.starts_with(prefix));
         let complete = |spans: &[Span]| spans.iter().filter(|span| is_own(span)).count() >= count;
         // Too few is told below, and better: which ones.
         let _ = self.onlooker.wait_spans(complete, PATIENCE);
@@ -102,7 +102,7 @@ impl Stage {
             let own = finished.spans.iter().filter(|span| span.kind == kind && is_own(span));
             let mut by_path = BTreeMap::new();
             for span in own {
-                let path = path_of(span).expect("it is one of ours").to_owned();
+                let path = span.path().expect("it is one of ours").to_owned();
                 let twice = by_path.insert(path, span.clone());
                 assert_eq!(twice, None, "one exchange, one span");
             }
@@ -177,14 +177,6 @@ fn assert_lossless(ledger: &Ledger) {
     let of_others: u64 =
         ["compat_call", "reader_unknown"].iter().map(|reason| ledger.total_of(LOST, &[("reason", reason)])).sum();
     assert_eq!(ledger.total(LOST) - of_others, 0, "{ledger:#?}");
-}
-
-/// The path that was asked for: servers tell it as it is, clients in a URL.
-fn path_of(span: &Span) -> Option<&str> {
-    span.text("url.path").or_else(|| {
-        let (_, after_scheme) = span.text("url.full")?.split_once("://")?;
-        after_scheme.find('/').map(|slash| &after_scheme[slash..])
-    })
 }
 
 /// Held by tests that make a load.

@@ -49,10 +49,7 @@ fn finish(onlooker: &mut Onlooker, paths: &BTreeSet<String>, ends: usize) -> Res
 
 /// What was asked for: a path, or the method that was called.
 fn path(span: &Span) -> Option<&str> {
-    span.text("url.path").or_else(|| span.text("rpc.method")).or_else(|| {
-        let (_, after) = span.text("url.full")?.split_once("://")?;
-        after.find('/').map(|slash| &after[slash..])
-    })
+    span.path().or_else(|| span.text("rpc.method"))
 }
 
 /// It was asked over TLS, and answered.

@@ -55,7 +55,6 @@ impl Programs {
         let mut figures = Figures::new(run.place, vm::series(kernel)?.fetch()?.release, run.requests);
         let lines = self.boot(kernel, "states", &parameters)?;
         lines.iter().try_for_each(|line| figures.read(line))?;
-        // To warm up, to count, and twice more for a profile.
         figures.check()?;
         Ok(figures)
     }
