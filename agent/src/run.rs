@@ -218,6 +218,9 @@ impl Watcher {
 
     /// What the API server has told of pods, and what it has not told in time, may change who is watched.
     fn judge_by_pods(&mut self, now: KernelTime, control: &Control) {
+        if self.pipeline.pods().is_none() {
+            return;
+        }
         let changed = self.pipeline.handle_pods();
         if let Some(pods) = self.pipeline.pods().filter(|_| !changed.is_empty()) {
             for verdict in self.targets.handle_pods(&changed, pods) {

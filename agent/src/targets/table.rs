@@ -188,7 +188,7 @@ impl Targets {
             let residence = Residence::read(tgid);
             let Lodging::In(place) = lodging(&residence, Some(pods)) else { continue };
             if changed.contains(place.pod.uid_on_node()) && !self.is_named(tgid) {
-                verdicts.extend(self.judged_anew(tgid, pods));
+                verdicts.extend(self.judged_anew(tgid, residence, pods));
             }
         }
         verdicts
@@ -214,20 +214,21 @@ impl Targets {
     }
 
     /// Nothing where nothing changes.
-    fn judged_anew(&mut self, tgid: u32, pods: &Pods) -> Option<Verdict> {
-        let mut candidate = self.read(tgid, "");
+    fn judged_anew(&mut self, tgid: u32, residence: Residence, pods: &Pods) -> Option<Verdict> {
+        let mut candidate = Candidate { residence, ..Candidate::read(tgid, "") };
         // Gone meanwhile; its end is reported.
         candidate.executable.as_ref()?;
         if self.judge.looks_at_ports() {
             candidate.listens_on = process::listening_ports(tgid);
         }
-        let before =
-            self.watched.get(&tgid).map(|process| (process.is_watched, process.is_open, process.names.clone()));
+        let standing = |targets: &Self| {
+            targets.watched.get(&tgid).map(|process| (process.is_watched, process.is_open, process.names.clone()))
+        };
+        let before = standing(self);
         let Some(verdict) = self.judged(&candidate, Some(pods)) else {
             return before.is_some_and(|(is_watched, ..)| is_watched).then(|| self.refuse(tgid, candidate.listens_on));
         };
-        let now = self.watched.get(&tgid).map(|process| (process.is_watched, process.is_open, process.names.clone()));
-        (now != before).then_some(verdict)
+        (standing(self) != before).then_some(verdict)
     }
 
     /// Refuses what has been open for too long.

@@ -47,8 +47,6 @@ pub(super) struct Worker<'a> {
     files: FxHashSet<(u64, u64)>,
     /// Programs that carry their records themselves.
     carriers: FxHashSet<String>,
-    /// Files that only such programs have mapped.
-    hints: FxHashSet<String>,
     /// Files in which there is something to be read.
     readable: FxHashSet<String>,
     /// Programs that were told to be unreadable.
@@ -62,7 +60,6 @@ impl<'a> Worker<'a> {
             seen: FxHashSet::default(),
             files: FxHashSet::default(),
             carriers: FxHashSet::default(),
-            hints: FxHashSet::default(),
             readable: FxHashSet::default(),
             unread: FxHashSet::default(),
         }
@@ -99,7 +96,7 @@ impl<'a> Worker<'a> {
     fn carries(&self, mappings: &[Mapping]) -> bool {
         let makes_records =
             |mapping: &Mapping| self.catalogue.candidates(&mapping.name, mapping.is_executable, true).next().is_some();
-        mappings.iter().any(|mapping| self.hints.contains(&mapping.identity)) && mappings.iter().any(makes_records)
+        mappings.iter().any(|mapping| self.catalogue.tells_carrier(&mapping.name)) && mappings.iter().any(makes_records)
     }
 
     fn process(&mut self, tgid: u32, mappings: &[Mapping]) -> Vec<Found> {
@@ -111,10 +108,6 @@ impl<'a> Worker<'a> {
             if self.seen.len() >= FILES {
                 self.seen.clear();
                 self.readable.clear();
-                self.hints.clear();
-            }
-            if self.catalogue.tells_carrier(&mapping.name) {
-                self.hints.insert(mapping.identity.clone());
             }
             if self.may_hold_something(&mapping.name, mapping.is_executable) {
                 // A process that has ended meanwhile tells nothing: the next one with this file is asked.
