@@ -5,7 +5,9 @@
 //! Does not: keep cookies, credentials or bodies.
 
 use alloc::{boxed::Box, rc::Rc, vec::Vec};
-use core::ops::Deref;
+use core::{cell::OnceCell, hash::Hasher as _, ops::Deref};
+
+use rustc_hash::FxHasher;
 
 /// The headers that are kept; all others are forgotten as they are read.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -61,7 +63,7 @@ pub enum HttpVersion {
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpRequest(Rc<HttpRequestHead>);
 
-#[derive(Debug, PartialEq)]
+#[derive(Debug)]
 pub struct HttpRequestHead {
     pub version: HttpVersion,
     /// Both Content-Length and Transfer-Encoding were sent: a sign of request smuggling (RFC 9112 section 6.3).
@@ -70,6 +72,8 @@ pub struct HttpRequestHead {
     /// empty then), nobody can say that it was not sent.
     pub has_unknown_fields: bool,
     kept: Kept,
+    /// Made at the first question: most requests are never asked.
+    number: OnceCell<u64>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -102,21 +106,14 @@ impl HttpRequest {
     #[must_use]
     pub fn keep(version: HttpVersion, mut kept: Kept, ambiguous_length: bool) -> Self {
         kept.finish();
-        Self(Rc::new(HttpRequestHead { version, ambiguous_length, has_unknown_fields: kept.is_incomplete, kept }))
+        let has_unknown_fields = kept.is_incomplete;
+        Self(Rc::new(HttpRequestHead { version, ambiguous_length, has_unknown_fields, kept, number: OnceCell::new() }))
     }
 
-    /// Both are one value: clones of each other.
+    /// They say the same; quick where both are one value.
     #[must_use]
     pub fn is_same(&self, other: &Self) -> bool {
-        Rc::ptr_eq(&self.0, &other.0)
-    }
-
-    /// A number that clones share, and that others rarely do.
-    #[must_use]
-    pub fn number(&self) -> usize {
-        // Where it lies: blocks of one size differ in few bits, which are spread over all here.
-        const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
-        ((Rc::as_ptr(&self.0) as u64).wrapping_mul(SPREAD) >> 32) as usize
+        Rc::ptr_eq(&self.0, &other.0) || self == other
     }
 
     /// It names no trace: the next one may be the same. Of HTTP/2, where heads of many streams follow one another, it must
@@ -134,11 +131,29 @@ impl HttpRequest {
             ambiguous_length: self.ambiguous_length,
             has_unknown_fields: self.has_unknown_fields,
             kept: self.kept.with_line(method, target),
+            number: OnceCell::new(),
         }))
     }
 }
 
+impl PartialEq for HttpRequestHead {
+    fn eq(&self, other: &Self) -> bool {
+        let is_alike = self.version == other.version && self.ambiguous_length == other.ambiguous_length;
+        is_alike && self.has_unknown_fields == other.has_unknown_fields && self.kept == other.kept
+    }
+}
+
 impl HttpRequestHead {
+    /// A number that requests share which say the same, and others rarely do.
+    #[must_use]
+    pub fn number(&self) -> u64 {
+        *self.number.get_or_init(|| {
+            let mut hasher = FxHasher::default();
+            hasher.write(&self.kept.bytes);
+            hasher.finish()
+        })
+    }
+
     #[must_use]
     pub fn method(&self) -> &[u8] {
         &self.kept.bytes[..self.kept.method_end]

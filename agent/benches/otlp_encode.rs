@@ -119,6 +119,7 @@ fn server_span() -> Span {
         start: WallTime(1_700_000_000_000_000_000),
         end: WallTime(1_700_000_000_184_200_000),
         standing: None,
+        client_port: 0,
         attributes: vec![
             text("http.request.method", "POST"),
             text("url.path", "/api/orders/6a1f03c2"),

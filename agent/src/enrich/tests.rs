@@ -335,6 +335,7 @@ fn span(tgid: u32) -> Span {
         start: crate::moment::WallTime(0),
         end: crate::moment::WallTime(0),
         standing: None,
+        client_port: 0,
         attributes: Vec::new(),
         status: Status::Unset,
         tgid,

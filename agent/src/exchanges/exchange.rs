@@ -111,6 +111,43 @@ pub struct Exchange {
     pub last: Moment,
 }
 
+impl Exchange {
+    /// Of the connection's ends, the one that serves. A unix socket's number is told nowhere, and is 0 here.
+    #[must_use]
+    pub fn server(&self) -> Endpoint {
+        self.connection.server(self.role)
+    }
+
+    /// 0 where ends have none.
+    #[must_use]
+    pub fn client_port(&self) -> u16 {
+        let client = match self.role {
+            Role::Server => self.connection.remote,
+            Role::Client => self.connection.local,
+        };
+        if let Endpoint::Internet(address) = client { address.port() } else { 0 }
+    }
+}
+
+impl ConnectionFacts {
+    fn server(&self, role: Role) -> Endpoint {
+        let server = match role {
+            Role::Server => self.local,
+            Role::Client => self.remote,
+        };
+        if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server }
+    }
+
+    /// What is told of both is the same for one that has this role: all but the client's port and the kernel's numbers.
+    #[must_use]
+    pub fn is_between_the_same(&self, other: &Self, role: Role) -> bool {
+        self.server(role) == other.server(role)
+            && self.remote.address() == other.remote.address()
+            && self.is_tls == other.is_tls
+            && self.handshake == other.handshake
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Answered,

@@ -78,9 +78,6 @@ pub fn describe(
     };
     let parties = Parties::of(exchange, request, Convention::Grpc);
     let standing = standing.get(&parties, || stand(&parties, request));
-    if exchange.role == Role::Server {
-        list.client_ports(standing.is_direct, exchange.connection.remote);
-    }
     list.handshake(exchange.connection.handshake.as_deref());
     if let Some(timeout) = request.header(Header::GrpcTimeout) {
         list.push("rpc.request.metadata.grpc-timeout", Value::Texts(vec![cut_text(timeout)]));
@@ -94,7 +91,7 @@ pub fn describe(
         Some(code) => list.code(exchange, code),
         None => list.without_code(exchange, response.and_then(status_of)),
     };
-    Some(Description { name, standing, attributes: list.0, status })
+    Some(Description { name, standing, client_port: exchange.client_port(), attributes: list.0, status })
 }
 
 /// What all calls between these parties have in common.
@@ -102,8 +99,8 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest) -> Standing {
     let mut list = List(Vec::new());
     list.constant("rpc.system.name", "grpc");
     let authority = request.header(Header::Host).and_then(Authority::parse);
-    let is_direct = list.parties(parties, request, authority);
-    Standing::new(list.0, is_direct)
+    let client_port_keys = list.parties(parties, request, authority);
+    Standing::new(list.0, client_port_keys)
 }
 
 /// `application/grpc` and `application/grpc-web`, with whatever says how messages are written.

@@ -75,8 +75,8 @@ fn described(case: &Case) -> Option<String> {
     let response = case.http_status.map(|status| HttpResponse::new(HttpVersion::Http2, status, &[]));
     let exchange = exchange(case, &request, response.as_ref());
     let description = describe(&exchange, &request, response.as_ref(), &mut StandingCache::default())?;
-    let standing = description.standing.attributes.iter();
-    let lines = standing.chain(&description.attributes).map(|attribute| {
+    let all = description.all_attributes();
+    let lines = all.iter().map(|attribute| {
         let value = match &attribute.value {
             Value::Text(text) => text.to_string(),
             other => format!("{other:?}"),
@@ -108,9 +108,9 @@ client.address: 10.0.0.1
 network.peer.address: 10.0.0.1
 network.protocol.name: http
 network.protocol.version: 2
-rpc.method: orders.v1.Orders/Create
 client.port: Integer(40000)
 network.peer.port: Integer(40000)
+rpc.method: orders.v1.Orders/Create
 rpc.request.metadata.grpc-timeout: Texts([\"999m\"])
 onlooker.rpc.request.messages: Integer(1)
 onlooker.rpc.request.bytes: Integer(20)
@@ -190,11 +190,11 @@ fn calls_that_come_again_are_told_by_how_they_end() {
             describe(&exchange, &request, Some(&response), &mut StandingCache::default()).expect("a call")
         });
         let get = |key| {
-            let mut all = description.standing.attributes.iter().chain(&description.attributes);
-            all.find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+            let found = description.all_attributes().into_iter().find(|attribute| attribute.key == key)?;
+            Some(found.value)
         };
-        assert_eq!(get("rpc.response.status_code"), Some(&Value::Text(name.into())));
-        assert_eq!(get("onlooker.rpc.response.messages"), Some(&Value::Integer(count as i64)));
+        assert_eq!(get("rpc.response.status_code"), Some(Value::Text(name.into())));
+        assert_eq!(get("onlooker.rpc.response.messages"), Some(Value::Integer(count as i64)));
     }
 }
 

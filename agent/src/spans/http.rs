@@ -51,12 +51,8 @@ pub fn describe(
         Some(_) => Arc::new(stand(&parties, request, &target)),
         None => standing.get(&parties, || stand(&parties, request, &target)),
     };
-    let remote = exchange.connection.remote;
     match exchange.role {
-        Role::Server => {
-            list.path_and_query(&target);
-            list.client_ports(standing.is_direct, remote);
-        }
+        Role::Server => list.path_and_query(&target),
         Role::Client => list.full_url(&target, request, authority(&target, request), &exchange.connection),
     }
     list.handshake(exchange.connection.handshake.as_deref());
@@ -67,7 +63,7 @@ pub fn describe(
     }
     let status = list.outcome(exchange, response.and_then(status_of));
     let name = Cow::Borrowed(known.unwrap_or("HTTP"));
-    Description { name, standing, attributes: list.0, status }
+    Description { name, standing, client_port: exchange.client_port(), attributes: list.0, status }
 }
 
 /// What all requests of these parties have in common. Of the target only what names the server is looked at.
@@ -79,11 +75,11 @@ fn stand(parties: &Parties<'_>, request: &HttpRequest, target: &Target) -> Stand
     if parties.role == Role::Server {
         list.scheme(target, request, parties.is_tls);
     }
-    let is_direct = list.parties(parties, request, authority(target, request));
+    let client_port_keys = list.parties(parties, request, authority(target, request));
     if let Some(agent) = request.header(Header::UserAgent) {
         list.text("user_agent.original", agent);
     }
-    Standing::new(list.0, is_direct)
+    Standing::new(list.0, client_port_keys)
 }
 
 fn authority<'a>(target: &Target<'a>, request: &'a HttpRequest) -> Option<Authority<'a>> {
@@ -257,7 +253,7 @@ impl List {
         parties: &Parties<'_>,
         request: &HttpRequest,
         authority: Option<Authority<'_>>,
-    ) -> bool {
+    ) -> &'static [&'static str] {
         let Parties { role, server, peer, .. } = *parties;
         self.end_point("server.address", "server.port", authority, server);
         let is_direct = role == Role::Server && self.client(request, peer);
@@ -278,15 +274,11 @@ impl List {
                 HttpVersion::Http2 => "2",
             },
         );
-        is_direct
-    }
-
-    /// The ports of a client, which differ from one connection to the next. `is_direct`: as `parties` has it.
-    pub(super) fn client_ports(&mut self, is_direct: bool, client: Endpoint) {
-        if is_direct {
-            self.port("client.port", client);
+        match (role, peer) {
+            (Role::Server, Some(_)) if is_direct => &["client.port", "network.peer.port"],
+            (Role::Server, Some(_)) => &["network.peer.port"],
+            _ => &[],
         }
-        self.port("network.peer.port", client);
     }
 
     /// The client behind all proxies where a header tells it, as the conventions ask. True: it is the connection's own.

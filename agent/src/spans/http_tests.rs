@@ -46,9 +46,12 @@ fn described(case: &Case) -> String {
     described_as(case, &HttpRequest::new(case.version, method, target, case.headers))
 }
 
+fn at(text: &str) -> Endpoint {
+    Endpoint::Internet(text.parse().expect("an address"))
+}
+
 fn exchange_of(case: &Case, request: &HttpRequest) -> Exchange {
     let response = case.status.map(|status| HttpResponse::new(case.version, status, &[]));
-    let at = |text: &str| Endpoint::Internet(text.parse().expect("an address"));
     let (near, far) = match (case.unix, case.role) {
         (true, _) => (Endpoint::Unix(1), Endpoint::Unix(2)),
         (false, Role::Server) => (at("10.0.0.2:8080"), at("10.0.0.1:40000")),
@@ -94,15 +97,17 @@ fn described_as(case: &Case, request: &HttpRequest) -> String {
     for _ in 0..3 {
         let repeated = repeats.describe(&exchange, || describe(&exchange, request, response, &mut cache));
         assert_eq!((&repeated.name, repeated.status), (&description.name, description.status));
-        let all = |description: &Description| {
-            description.standing.attributes.iter().chain(&description.attributes).cloned().collect::<Vec<_>>()
+        let sorted = |description: &Description| {
+            let mut all = description.all_attributes();
+            all.sort_by_key(|attribute| attribute.key);
+            all
         };
-        assert_eq!(all(&repeated), all(&description));
+        assert_eq!(sorted(&repeated), sorted(&description));
     }
-    let standing = description.standing.attributes.iter();
     let is_redacted = |attribute: &Attribute| ["url.full", "url.path", "url.query"].contains(&attribute.key);
-    assert!(!standing.clone().any(is_redacted), "policy looks at the span's own attributes");
-    let lines = standing.chain(&description.attributes).map(|attribute| {
+    assert!(!description.standing.attributes.iter().any(is_redacted), "policy looks at the span's own attributes");
+    let all = description.all_attributes();
+    let lines = all.iter().map(|attribute| {
         let value = match &attribute.value {
             Value::Text(text) => text.to_string(),
             other => format!("{other:?}"),
@@ -118,7 +123,9 @@ fn described_as(case: &Case, request: &HttpRequest) -> String {
 fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
     let case = server(b"GET", b"/a?token=b");
     let request = HttpRequest::new(case.version, b"GET", b"/a?token=b", &[(Header::Host, b"h")]);
-    let exchange = || exchange_of(&case, &request);
+    // Of another connection each, and another value.
+    let exchange =
+        || exchange_of(&case, &HttpRequest::new(case.version, b"GET", b"/a?token=b", &[(Header::Host, b"h")]));
     let (mut repeats, mut described) = (Repeats::default(), 0);
     let mut times = |exchange: &Exchange| {
         let before = described;
@@ -130,15 +137,26 @@ fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
         }
         described - before
     };
-    let usual = exchange();
-    assert_eq!(times(&usual), 2, "the second time it is kept");
-    let connection = Rc::clone(&usual.connection);
     let on_it = |change: fn(&mut Exchange)| {
-        let mut changed = Exchange { connection: Rc::clone(&connection), ..exchange() };
+        let mut changed = exchange();
         change(&mut changed);
         changed
     };
-    assert_eq!(times(&on_it(|_| {})), 0);
+    let between = |change: fn(&mut ConnectionFacts)| {
+        let mut facts = (*exchange().connection).clone();
+        change(&mut facts);
+        Exchange { connection: Rc::new(facts), ..exchange() }
+    };
+    assert_eq!(times(&exchange()), 2, "the second time it is kept");
+    assert_eq!(times(&exchange()), 0);
+    assert_eq!(times(&between(|facts| facts.remote = at("10.0.0.1:40001"))), 0, "another port of the same client");
+    assert_eq!(times(&between(|facts| facts.remote = at("10.0.0.3:40000"))), 2);
+    assert_eq!(times(&between(|facts| facts.local = at("10.0.0.2:8081"))), 2);
+    assert_eq!(times(&between(|facts| facts.is_tls = true)), 2);
+    assert_eq!(times(&between(|facts| facts.handshake = Some(Rc::default()))), 2);
+    assert_eq!(times(&on_it(|exchange| exchange.role = Role::Client)), 2);
+    let other = HttpRequest::new(case.version, b"GET", b"/a?token=b", &[(Header::Host, b"i")]);
+    assert_eq!(times(&exchange_of(&case, &other)), 2);
     assert_eq!(times(&on_it(|exchange| exchange.response_body_bytes = Some(13))), 2);
     assert_eq!(times(&on_it(|exchange| exchange.request_body_bytes = None)), 2);
     let not_found = |exchange: &mut Exchange| {
@@ -150,7 +168,6 @@ fn an_exchange_that_comes_again_is_described_once_and_one_that_differs_anew() {
         exchange.response = Some(Response::Http(HttpResponse::new(HttpVersion::Http11, 200, &status)));
     };
     assert_eq!(times(&on_it(failed_call)), 5, "the next may end otherwise");
-    assert_eq!(times(&exchange()), 2, "another connection");
     assert_eq!(times(&on_it(|exchange| exchange.partial = Some(Partial::BytesLost))), 5, "never kept");
     assert_eq!(times(&on_it(|exchange| exchange.outcome = Outcome::Broken(Broken::ConnectionReset))), 5);
     assert_eq!(times(&on_it(|exchange| exchange.response = None)), 5);

@@ -410,6 +410,7 @@ impl Outlet {
             start: offset.wall(first),
             end: offset.wall(last.max(first)),
             standing: Some(description.standing),
+            client_port: description.client_port,
             attributes: description.attributes,
             status: description.status,
             tgid,

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Exchanges that say the same as one before: health checks, and whatever else is asked again and again on a connection.
+//! Exchanges that say the same as one before: health checks, and whatever else is asked again and again.
 //!
-//! In: exchanges, and how they were described. Out: the description of one that was described before, its own attributes
-//! with the standing ones in one list, so that an exporter encodes them once.
-//! Does not: compare what was said. The parser gives requests that are byte for byte the same as the one before as one
-//! value, and that is all that is asked here.
+//! In: exchanges, and how they were described. Out: the description of one that was described before, between the same
+//! ends and on whichever connection; its own attributes with the standing ones in one list, so that an exporter encodes
+//! them once.
+//! Does not: grow. Each place is shared by all whose numbers agree, and the last one has it.
 
-use std::rc::Rc;
+use std::{net::IpAddr, rc::Rc};
 
 use agent_protocols::{
     Request, Response, Rpc,
@@ -14,10 +14,10 @@ use agent_protocols::{
 };
 
 use super::description::Description;
-use crate::exchanges::{ConnectionFacts, Exchange, Outcome};
+use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Outcome, Role};
 
-/// Places; each is shared by all requests whose numbers agree. Larger: memory, 1 KB each in use. Smaller: machines with
-/// more busy connections describe the same exchange again and again.
+/// Places. Larger: memory, 1 KB each in use. Smaller: machines on which more is asked describe the same exchange again
+/// and again.
 const PLACES: usize = 1024;
 
 /// The last ones.
@@ -28,8 +28,9 @@ pub struct Repeats {
 
 #[derive(Debug)]
 struct Repeat {
-    /// Held, so that no other one comes to lie where it lies.
     request: HttpRequest,
+    role: Role,
+    /// The one that it was seen on.
     connection: Rc<ConnectionFacts>,
     answer: Answer,
     /// Apart, so that requests that are no calls do not carry its size.
@@ -38,7 +39,7 @@ struct Repeat {
     description: Option<Description>,
 }
 
-/// What a description depends on beside the request and the connection, of an exchange of which nothing is missing.
+/// What a description depends on beside the request and the ends, of an exchange of which nothing is missing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 struct Answer {
     status: u16,
@@ -69,15 +70,20 @@ impl Repeats {
         if self.places.is_empty() {
             self.places.resize_with(PLACES, || None);
         }
-        let place = &mut self.places[request.number() % PLACES];
+        let place = &mut self.places[place_of(request, exchange)];
         match place {
             Some(known) if known.is(request, exchange, answer) => {
-                known.description.get_or_insert_with(|| describe().in_one()).again()
+                known.description.get_or_insert_with(|| describe().in_one()).again(exchange.client_port())
             }
             _ => {
-                let (request, connection) = (request.clone(), Rc::clone(&exchange.connection));
-                let rpc = exchange.rpc.clone();
-                *place = Some(Box::new(Repeat { request, connection, answer, rpc, description: None }));
+                *place = Some(Box::new(Repeat {
+                    request: request.clone(),
+                    role: exchange.role,
+                    connection: Rc::clone(&exchange.connection),
+                    answer,
+                    rpc: exchange.rpc.clone(),
+                    description: None,
+                }));
                 describe()
             }
         }
@@ -86,7 +92,26 @@ impl Repeats {
 
 impl Repeat {
     fn is(&self, request: &HttpRequest, exchange: &Exchange, answer: Answer) -> bool {
-        let is_same = self.request.is_same(request) && Rc::ptr_eq(&self.connection, &exchange.connection);
+        let is_said_between_the_same = Rc::ptr_eq(&self.connection, &exchange.connection)
+            || (self.role == exchange.role && self.connection.is_between_the_same(&exchange.connection, self.role));
+        let is_same = is_said_between_the_same && self.request.is_same(request);
         is_same && self.answer == answer && self.rpc == exchange.rpc
     }
+}
+
+/// Of the ends, those that make different places.
+fn place_of(request: &HttpRequest, exchange: &Exchange) -> usize {
+    const SPREAD: u64 = 0x9e37_79b9_7f4a_7c15;
+    let end = match exchange.server() {
+        Endpoint::Internet(address) => {
+            let number = match address.ip() {
+                IpAddr::V4(ip) => u64::from(ip.to_bits()),
+                IpAddr::V6(ip) => ip.to_bits() as u64,
+            };
+            number << 16 | u64::from(address.port())
+        }
+        Endpoint::Unix(_) | Endpoint::Unknown => 0,
+    };
+    let number = (request.number() ^ end << 1 ^ exchange.role as u64).wrapping_mul(SPREAD);
+    (number >> 32) as usize % PLACES
 }

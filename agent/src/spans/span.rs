@@ -72,6 +72,8 @@ pub struct Span {
     pub end: WallTime,
     /// What it has in common with others of the same parties.
     pub standing: Option<Arc<Standing>>,
+    /// For the keys that the standing ones have for it.
+    pub client_port: u16,
     pub attributes: Vec<Attribute>,
     pub status: Status,
     /// The process it belongs to; `enrich` knows its resource.
@@ -79,13 +81,27 @@ pub struct Span {
 }
 
 impl Span {
-    /// The standing ones, then its own.
-    pub fn all_attributes(&self) -> impl Iterator<Item = &Attribute> {
-        self.standing.iter().flat_map(|standing| &standing.attributes).chain(&self.attributes)
+    pub fn all_attributes(&self) -> impl Iterator<Item = Cow<'_, Attribute>> {
+        all_attributes(self.standing.as_deref(), self.client_port, &self.attributes)
     }
 
     #[must_use]
-    pub fn attribute(&self, key: &str) -> Option<&Value> {
-        self.all_attributes().find(|attribute| attribute.key == key).map(|attribute| &attribute.value)
+    pub fn attribute(&self, key: &str) -> Option<Cow<'_, Value>> {
+        let found = self.all_attributes().find(|attribute| attribute.key == key)?;
+        Some(match found {
+            Cow::Borrowed(attribute) => Cow::Borrowed(&attribute.value),
+            Cow::Owned(attribute) => Cow::Owned(attribute.value),
+        })
     }
+}
+
+/// The standing ones, the client's port, then the span's own.
+pub(super) fn all_attributes<'a>(
+    standing: Option<&'a Standing>,
+    client_port: u16,
+    own: &'a [Attribute],
+) -> impl Iterator<Item = Cow<'a, Attribute>> {
+    let stood = standing.map_or(&[][..], |standing| &standing.attributes).iter().map(Cow::Borrowed);
+    let ports = standing.into_iter().flat_map(move |standing| standing.client_ports(client_port)).map(Cow::Owned);
+    stood.chain(ports).chain(own.iter().map(Cow::Borrowed))
 }

@@ -15,7 +15,7 @@ use std::{
 use agent_protocols::http::{HttpRequest, HttpVersion};
 use rustc_hash::FxHasher;
 
-use super::Attribute;
+use super::{Attribute, Value};
 use crate::exchanges::{ConnectionFacts, Endpoint, Exchange, Role};
 
 /// Places. Larger: memory, about 1 KB each in use. Smaller: machines that talk to more peers at once make the same
@@ -30,8 +30,8 @@ const FIELD_BYTES: usize = 1024;
 #[derive(Debug, Default)]
 pub struct Standing {
     pub attributes: Vec<Attribute>,
-    /// The client's address is that of the connection, and so its port is known, too.
-    pub is_direct: bool,
+    /// Where the client's port stands, which each connection has of its own.
+    pub client_port_keys: &'static [&'static str],
     /// As they may leave; nothing where they may as they are.
     released: OnceLock<Option<Arc<Self>>>,
     encoded: OnceLock<Box<[u8]>>,
@@ -39,9 +39,14 @@ pub struct Standing {
 
 impl Standing {
     #[must_use]
-    pub fn new(mut attributes: Vec<Attribute>, is_direct: bool) -> Self {
+    pub fn new(mut attributes: Vec<Attribute>, client_port_keys: &'static [&'static str]) -> Self {
         attributes.shrink_to_fit();
-        Self { attributes, is_direct, released: OnceLock::new(), encoded: OnceLock::new() }
+        Self { attributes, client_port_keys, released: OnceLock::new(), encoded: OnceLock::new() }
+    }
+
+    /// For a connection whose client has this port.
+    pub fn client_ports(&self, port: u16) -> impl Iterator<Item = Attribute> + use<> {
+        self.client_port_keys.iter().map(move |key| Attribute { key, value: Value::Integer(port.into()) })
     }
 
     /// What may leave of them: `redact` says at the first call whether it has changed anything.
@@ -49,20 +54,20 @@ impl Standing {
     pub fn released(self: &Arc<Self>, redact: impl FnOnce(&mut [Attribute]) -> bool) -> Option<&Arc<Self>> {
         let released = self.released.get_or_init(|| {
             let mut attributes = self.attributes.clone();
-            redact(&mut attributes).then(|| Arc::new(Self::new(attributes, self.is_direct)))
+            redact(&mut attributes).then(|| Arc::new(Self::new(attributes, self.client_port_keys)))
         });
         released.as_ref()
     }
 
     /// The attributes in an exporter's form, which is made at the first call. There is one such form: that of OTLP.
-    pub fn encoded(&self, encode: impl FnOnce(&[Attribute]) -> Box<[u8]>) -> &[u8] {
-        self.encoded.get_or_init(|| encode(&self.attributes))
+    pub fn encoded(&self, encode: impl FnOnce(&Self) -> Box<[u8]>) -> &[u8] {
+        self.encoded.get_or_init(|| encode(self))
     }
 }
 
 impl PartialEq for Standing {
     fn eq(&self, other: &Self) -> bool {
-        self.attributes == other.attributes
+        self.attributes == other.attributes && self.client_port_keys == other.client_port_keys
     }
 }
 
@@ -72,7 +77,6 @@ pub struct Parties<'a> {
     pub convention: Convention,
     pub role: Role,
     pub version: HttpVersion,
-    /// A unix socket's number is told nowhere, and is 0 here.
     pub server: Endpoint,
     pub is_tls: bool,
     pub peer: Option<IpAddr>,
@@ -93,16 +97,12 @@ pub enum Convention {
 impl<'a> Parties<'a> {
     #[must_use]
     pub fn of(exchange: &Exchange, request: &'a HttpRequest, convention: Convention) -> Self {
-        let ConnectionFacts { local, remote, is_tls, .. } = *exchange.connection;
-        let server = match exchange.role {
-            Role::Server => local,
-            Role::Client => remote,
-        };
+        let ConnectionFacts { remote, is_tls, .. } = *exchange.connection;
         Self {
             convention,
             role: exchange.role,
             version: request.version,
-            server: if let Endpoint::Unix(_) = server { Endpoint::Unix(0) } else { server },
+            server: exchange.server(),
             is_tls,
             peer: remote.address(),
             fields: request.standing_fields(),

@@ -5,7 +5,10 @@
 
 use std::fmt;
 
-use serde::{Serialize, Serializer, ser::SerializeStruct as _};
+use serde::{
+    Serialize, Serializer,
+    ser::{SerializeSeq as _, SerializeStruct as _},
+};
 
 use crate::spans::{Attribute, Kind, Span, Status, Value};
 
@@ -111,7 +114,11 @@ struct SpanAttributes<'a>(&'a Span);
 
 impl Serialize for SpanAttributes<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_seq(self.0.all_attributes().map(KeyValue::of))
+        let mut attributes = serializer.serialize_seq(None)?;
+        for attribute in self.0.all_attributes() {
+            attributes.serialize_element(&KeyValue::of(&attribute))?;
+        }
+        attributes.end()
     }
 }
 

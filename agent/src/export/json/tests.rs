@@ -34,6 +34,7 @@ fn root() -> Span {
         start: WallTime(1_700_000_000_123_456_789),
         end: WallTime(1_700_000_000_123_456_790),
         standing: None,
+        client_port: 0,
         attributes: Vec::new(),
         status: Status::Unset,
         tgid: 1,
@@ -48,6 +49,7 @@ fn call() -> Span {
         trace_state: Some("vendor=\"1\"".to_owned()),
         kind: Kind::Client,
         standing: None,
+        client_port: 0,
         attributes: vec![
             Attribute { key: "text", value: Value::Text("a \"quoted\"\nline \u{1b}[0m ✓".into()) },
             Attribute { key: "integer", value: Value::Integer(i64::MIN) },

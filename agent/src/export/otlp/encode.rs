@@ -6,7 +6,7 @@
 use super::wire::{Field, Writer, delimited_len, varint_len};
 use crate::{
     enrich::Resource,
-    spans::{Attribute, Kind, Span, Status, Value},
+    spans::{Attribute, Kind, Span, Standing, Status, Value},
 };
 
 /// The bit of W3C trace flags; every released span was sampled in, whoever decided it.
@@ -50,7 +50,7 @@ pub fn encode_span(span: &Span, out: &mut Vec<u8>) {
         out.fixed64(START_TIME_UNIX_NANO, span.start.0);
         out.fixed64(END_TIME_UNIX_NANO, span.end.0);
         if let Some(standing) = &span.standing {
-            out.0.extend_from_slice(standing.encoded(|attributes| encoded(ATTRIBUTES, attributes)));
+            encode_standing(ATTRIBUTES, standing, span.client_port, out);
         }
         for attribute in &span.attributes {
             encode_attribute(ATTRIBUTES, attribute, out);
@@ -86,10 +86,37 @@ pub fn encode_resource(resource: &Resource, out: &mut Vec<u8>) {
     });
 }
 
-fn encoded(field: Field, attributes: &[Attribute]) -> Box<[u8]> {
-    let mut out = Vec::new();
-    attributes.iter().for_each(|attribute| encode_attribute(field, attribute, &mut Writer(&mut out)));
-    out.into()
+/// Appends what was encoded once, with the client's port written into its places: they are the last bytes of its last
+/// attributes.
+fn encode_standing(field: Field, standing: &Standing, client_port: u16, out: &mut Writer<'_>) {
+    let encoded = standing.encoded(|standing| {
+        let mut out = Vec::new();
+        let attributes = standing.attributes.iter().cloned().chain(standing.client_ports(USUAL_PORT));
+        attributes.for_each(|attribute| encode_attribute(field, &attribute, &mut Writer(&mut out)));
+        out.into()
+    });
+    out.0.extend_from_slice(encoded);
+    let mut end = out.0.len();
+    for key in standing.client_port_keys.iter().rev() {
+        if client_port >= USUAL_PORT {
+            let bytes = [client_port as u8 | 0x80, (client_port >> 7) as u8 | 0x80, (client_port >> 14) as u8];
+            out.0[end - bytes.len()..end].copy_from_slice(&bytes);
+        }
+        end -= attribute_length(key.len(), 1 + USUAL_PORT_BYTES);
+    }
+    if client_port < USUAL_PORT {
+        out.0.truncate(end);
+        standing.client_ports(client_port).for_each(|attribute| encode_attribute(field, &attribute, out));
+    }
+}
+
+/// The least of the ports that take as many bytes as those that systems choose for clients.
+const USUAL_PORT: u16 = 1 << 14;
+const USUAL_PORT_BYTES: usize = varint_len(USUAL_PORT as u64);
+
+/// Of a whole entry, with a value of so many bytes.
+const fn attribute_length(key: usize, value: usize) -> usize {
+    delimited_len(delimited_len(key) + delimited_len(value))
 }
 
 #[inline]

@@ -93,14 +93,14 @@ fn is_identifier(segment: &str) -> bool {
 
 fn text<'a>(span: &'a Span, key: &str) -> Option<&'a str> {
     match span.attribute(key)? {
-        Value::Text(text) => Some(text),
+        Cow::Borrowed(Value::Text(text)) => Some(text),
         _ => None,
     }
 }
 
 fn integer(span: &Span, key: &str) -> Option<i64> {
-    match span.attribute(key)? {
-        Value::Integer(number) => Some(*number),
+    match *span.attribute(key)? {
+        Value::Integer(number) => Some(number),
         _ => None,
     }
 }

@@ -109,6 +109,7 @@ impl Sample {
             start: WallTime(self.start),
             end: WallTime(self.end),
             standing: None,
+            client_port: 0,
             attributes: self.attributes.clone(),
             status: if self.is_error { Status::Error } else { Status::Unset },
             tgid: 1,

@@ -69,7 +69,7 @@ proptest! {
         let run = run(&exchanges);
         prop_assert_eq!(run.spans.len(), exchanges.len());
         let requests = run.spans.iter().filter(|span| span.kind == Kind::Server);
-        let request_by_span: HashMap<SpanId, u64> = requests.filter_map(|span| match span.attribute("client.port") {
+        let request_by_span: HashMap<SpanId, u64> = requests.filter_map(|span| match span.attribute("client.port").as_deref() {
             Some(Value::Integer(port)) => Some((span.span_id, u64::try_from(*port).ok()?)),
             _ => None,
         }).collect();

@@ -55,7 +55,7 @@ fn expected(span: &Span) -> proto::Span {
         },
         start_time_unix_nano: span.start.0,
         end_time_unix_nano: span.end.0,
-        attributes: span.attributes.iter().map(attribute).collect(),
+        attributes: span.all_attributes().map(|found| attribute(&found)).collect(),
         status: (span.status == Status::Error)
             .then(|| proto::Status { code: StatusCode::Error.into(), message: String::new() }),
         ..proto::Span::default()
@@ -81,7 +81,14 @@ prop_compose! {
         name in ".{0,140}",
         times in any::<(u64, u64)>(),
         values in vec(any_value(), 0..20),
+        stands in option::of((vec(any_value(), 0..4), 0_usize..3)),
+        client_port: u16,
     ) -> Span {
+        const PORT_KEYS: &[&str] = &["client.port", "network.peer.port"];
+        let standing = stands.map(|(values, ports)| {
+            let attributes = values.into_iter().map(|value| Attribute { key: "server.address", value }).collect();
+            Arc::new(Standing::new(attributes, &PORT_KEYS[..ports]))
+        });
         let keys = ["http.request.method", "url.path", "server.port"].into_iter().cycle();
         Span {
             trace_id: TraceId(ids.0),
@@ -93,6 +100,8 @@ prop_compose! {
             name: name.into(),
             start: WallTime(times.0),
             end: WallTime(times.1),
+            standing,
+            client_port,
             attributes: keys.zip(values).map(|(key, value)| Attribute { key, value }).collect(),
             status: if error { Status::Error } else { Status::Unset },
             ..span(0)
@@ -102,7 +111,10 @@ prop_compose! {
 
 proptest! {
     #[test]
-    fn every_span_is_read_as_it_was(span in any_span()) {
+    fn every_span_is_read_as_it_was(span in any_span(), other_port: u16) {
+        prop_assert_eq!(round_trip(&span), expected(&span));
+        // What stands is encoded now; the port is that of another connection.
+        let span = Span { client_port: other_port, ..span };
         prop_assert_eq!(round_trip(&span), expected(&span));
     }
 

@@ -24,7 +24,7 @@ use crate::{
     ledger::{Family, Ledger},
     moment::WallTime,
     policy::{ReleasedSpan, released_for_tests},
-    spans::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value},
+    spans::{Attribute, Kind, Sampled, Span, SpanId, Standing, Status, TraceId, Value},
 };
 
 pub(super) fn span(number: u64) -> Span {
@@ -40,6 +40,7 @@ pub(super) fn span(number: u64) -> Span {
         start: WallTime(1_700_000_000_000_000_000 + number),
         end: WallTime(1_700_000_000_000_001_000 + number),
         standing: None,
+        client_port: 0,
         attributes: vec![Attribute { key: "url.path", value: Value::Text(Cow::Borrowed("/orders")) }],
         status: Status::Unset,
         tgid: 1,
