@@ -56,9 +56,8 @@ const EMPTY_NAPS: u32 = 20;
 /// nothing happens.
 const SLEEP: Duration = Duration::from_millis(250);
 
-/// Empty naps after which the memory of busier times is given back: ten seconds. More: it is held for longer. Fewer: a
-/// machine that is busy now and then gets the same memory from the system again and again.
-const QUIET_NAPS: u32 = EMPTY_NAPS + (10_000 / SLEEP.as_millis()) as u32;
+/// Empty naps after which the memory of busier times is given back: as long as it is kept while there is traffic.
+const QUIET_NAPS: u32 = EMPTY_NAPS + (memory::KEPT.as_millis() / SLEEP.as_millis()) as u32;
 
 /// How often counters that the kernel keeps are fetched.
 const KERNEL_COUNTERS: Duration = Duration::from_millis(500);

@@ -53,8 +53,8 @@ pub struct Enrich {
     ended: VecDeque<(KernelTime, u32)>,
     next_id: u64,
     uses: u64,
-    /// Whose resource was asked for last, while it is known.
-    latest: Option<u32>,
+    /// Whose resources were asked for last, while all are known: a call's two ends take turns.
+    latest: [Option<u32>; 2],
     cluster: Option<Cluster>,
 }
 
@@ -114,7 +114,7 @@ impl Enrich {
             ended: VecDeque::new(),
             next_id: 1,
             uses: 0,
-            latest: None,
+            latest: [None; 2],
             cluster: None,
         }
     }
@@ -269,18 +269,18 @@ impl Enrich {
     }
 
     fn forget(&mut self, tgid: u32) {
-        self.latest = None;
+        self.latest = [None; 2];
         self.processes.remove(&tgid);
     }
 
     /// The resource of a span's process. One that was never announced is looked at now.
     pub fn resource(&mut self, tgid: u32) -> &Arc<Resource> {
         self.uses += 1;
-        if self.latest != Some(tgid) {
+        if !self.latest.contains(&Some(tgid)) {
             if !self.processes.contains_key(&tgid) {
                 self.handle_process_seen(tgid);
             }
-            self.latest = Some(tgid);
+            self.latest = [Some(tgid), self.latest[0]];
         }
         let known = self.processes.get_mut(&tgid).expect("it was there, or was put there");
         known.last_use = self.uses;

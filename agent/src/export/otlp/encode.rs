@@ -96,15 +96,16 @@ fn encode_standing(field: Field, standing: &Standing, client_port: u16, out: &mu
         out.into()
     });
     out.0.extend_from_slice(encoded);
-    let mut end = out.0.len();
-    for key in standing.client_port_keys.iter().rev() {
-        if client_port >= USUAL_PORT {
-            let bytes = [client_port as u8 | 0x80, (client_port >> 7) as u8 | 0x80, (client_port >> 14) as u8];
+    let keys = standing.client_port_keys;
+    if client_port >= USUAL_PORT {
+        let bytes = [client_port as u8 | 0x80, (client_port >> 7) as u8 | 0x80, (client_port >> 14) as u8];
+        let mut end = out.0.len();
+        for key in keys.iter().rev() {
             out.0[end - bytes.len()..end].copy_from_slice(&bytes);
+            end -= key.len() + AROUND_KEY;
         }
-        end -= attribute_length(key.len(), 1 + USUAL_PORT_BYTES);
-    }
-    if client_port < USUAL_PORT {
+    } else if !keys.is_empty() {
+        let end = out.0.len() - keys.iter().map(|key| key.len() + AROUND_KEY).sum::<usize>();
         out.0.truncate(end);
         standing.client_ports(client_port).for_each(|attribute| encode_attribute(field, &attribute, out));
     }
@@ -112,12 +113,10 @@ fn encode_standing(field: Field, standing: &Standing, client_port: u16, out: &mu
 
 /// The least of the ports that take as many bytes as those that systems choose for clients.
 const USUAL_PORT: u16 = 1 << 14;
-const USUAL_PORT_BYTES: usize = varint_len(USUAL_PORT as u64);
 
-/// Of a whole entry, with a value of so many bytes.
-const fn attribute_length(key: usize, value: usize) -> usize {
-    delimited_len(delimited_len(key) + delimited_len(value))
-}
+/// What an attribute of a usual port takes beside its key: a tag and a length of one byte each for the attribute, the key
+/// and the value, then the value's own tag and three bytes.
+const AROUND_KEY: usize = 3 * 2 + 1 + varint_len(USUAL_PORT as u64);
 
 #[inline]
 fn encode_attribute(field: Field, attribute: &Attribute, out: &mut Writer<'_>) {
