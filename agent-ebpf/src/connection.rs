@@ -221,7 +221,9 @@ pub fn turn_to(current: &mut Connection, sent: bool) {
         if current.turn == 1 || current.flags & CONNECTION_FRAMED == 0 {
             current.budget = TURN_BUDGET_BYTES;
         }
-        current.flags ^= if was_sent == sent { 0 } else { CONNECTION_LAST_SENT };
+        if was_sent != sent {
+            current.flags ^= CONNECTION_LAST_SENT;
+        }
     }
 }
 
@@ -260,7 +262,7 @@ pub fn finish(connection: *mut Connection, reason: u32) {
 }
 
 /// Counts what a call has moved where nobody else does: a unix socket, or plaintext. Gives where it began in its direction, and
-/// where the other one stands.
+/// where the other one stands. Two threads may be here at once, one for each direction: neither writes the other's word.
 #[inline(always)]
 pub fn count_moved(current: &mut Connection, sent: bool, bytes: u32) -> (u32, u32) {
     if sent {

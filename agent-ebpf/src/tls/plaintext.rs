@@ -95,7 +95,10 @@ extern "C" fn tls_begin(slot: u64, address: u64, bytes_and_way: u64, began_ns: u
     // SAFETY: a map value.
     let current = unsafe { &mut *followed };
     connection::turn_to(current, sent);
-    current.received = current.received.wrapping_add(missing);
+    if missing != 0 {
+        // Never else: a thread that sends would take back what another one has just counted as received.
+        current.received = current.received.wrapping_add(missing);
+    }
     let (position, other_position) = connection::count_moved(current, sent, bytes);
     scratch.record = DataRecord {
         kind: RecordKind::Data as u32,

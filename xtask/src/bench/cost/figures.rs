@@ -46,9 +46,6 @@ impl fmt::Display for Place {
 pub const STATES: [&str; 9] =
     ["nothing", "floor", "unwatched", "uninteresting", "server", "both", "http2_nothing", "http2_server", "http2_both"];
 
-/// What the bench claims of two runs of the same, of all that a request costs.
-pub const REPEATED_WITHIN: f64 = 0.01;
-
 /// A state of HTTP/2 is compared with nothing of its own, and its cost over that with the state of HTTP/1.
 const HTTP2: &str = "http2_";
 
@@ -180,6 +177,7 @@ impl Figures {
 
     /// Where two runs of the same differ by more than the bench claims.
     pub fn differences(&self, again: &Self) -> Vec<String> {
+        const CLAIM: f64 = 0.01;
         let mut differences = Vec::new();
         for (state, cost) in &self.costs {
             let Some(other) = again.costs.get(state) else { continue };
@@ -191,7 +189,7 @@ impl Figures {
                 other.total,
                 difference * 100.0
             );
-            if difference > REPEATED_WITHIN {
+            if difference > CLAIM {
                 differences.push(format!("{}, {state}: {:.0}, then {:.0}", self.place, cost.total, other.total));
             }
         }

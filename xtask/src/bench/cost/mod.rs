@@ -40,8 +40,7 @@ cargo xtask bench cost [OPTION…]
   --binary FILE     a static Onlooker, instead of this checkout's
   --profile         each kernel program's runs a request and instructions a run too
   --twice           every run a second time; fails where the two differ by 1 %
-  --check           fails where a figure has grown by 5 % over docs/cost.tsv, or is more than it must be,
-                    by more than two runs of the same differ
+  --check           fails where a figure has grown by 5 % over docs/cost.tsv, or is more than it must be
   --update          writes docs/cost.tsv and the tables of docs/COST.md, or with --scale that one's
   --all             kernels 6.1 and 6.12, every size, twice
   --scale           connections, processes, memory and idleness instead
