@@ -13,7 +13,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use api::Api;
 use objects::{ENDPOINTS, SERVICES};
 use onlooker_tests::{Cluster, Onlooker, poll_until};
@@ -25,8 +25,9 @@ const CHANGING: Duration = Duration::from_secs(20);
 const CHANGES_PER_SECOND: u32 = 100;
 const OWN_SHARE: u32 = 10;
 
-/// Lists and their echoes are over when nothing has been used for this long.
-const QUIET: Duration = Duration::from_secs(2);
+/// Lists are over when for so long less than this part of a processor has been used.
+const QUIET: Duration = Duration::from_secs(4);
+const IDLE: u32 = 20;
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn main() -> Result<()> {
@@ -37,7 +38,7 @@ fn main() -> Result<()> {
     api.post(objects::PODS, &objects::pod(0))?;
     let alone = settled(&cluster, "node")?;
     report("one pod", &alone)?;
-    drop(alone.stop()?);
+    end(alone, &[(1, "pods")])?;
 
     let began = Instant::now();
     for number in 1..NODE_PODS {
@@ -53,12 +54,15 @@ fn main() -> Result<()> {
     let took = began.elapsed();
     let pods = settled(&cluster, "node")?;
     report(&format!("{NODE_PODS} pods on the node"), &pods)?;
-    drop(pods.stop()?);
+    end(pods, &[(NODE_PODS, "pods")])?;
     let all = settled(&cluster, "cluster")?;
     let endpoints = SERVICES * ENDPOINTS;
     report(&format!("and {SERVICES} Services with {endpoints} endpoints"), &all)?;
 
-    let idle = used_while(&all, || Ok(thread::sleep(CHANGING)))?;
+    let idle = used_while(&all, || {
+        thread::sleep(CHANGING);
+        Ok(())
+    })?;
     let busy = used_while(&all, || change(&mut api))?;
     let share = |used: Duration| 100.0 * used.as_secs_f64() / CHANGING.as_secs_f64();
     println!(
@@ -67,10 +71,7 @@ fn main() -> Result<()> {
         share(busy)
     );
     report("afterwards", &all)?;
-    let finished = all.stop()?;
-    for refused in ["onlooker_kubernetes_pods_refused_total", "onlooker_kubernetes_peers_refused_total"] {
-        anyhow::ensure!(finished.ledger.total(refused) == 0, "{refused}: {:#?}", finished.ledger);
-    }
+    end(all, &[(NODE_PODS, "pods"), (SERVICES, "services"), (SERVICES, "endpointslices")])?;
     println!("(objects made in {:.0} s)", took.as_secs_f64());
     Ok(())
 }
@@ -85,15 +86,30 @@ fn settled(cluster: &Cluster, rights: &str) -> Result<Onlooker> {
     ];
     // Of the machine nothing is watched: the cluster is what is measured.
     let onlooker = Onlooker::start(&["--open-port", "1"], &environment)?;
-    let (mut used, mut since) = (Duration::MAX, Instant::now());
+    let mut last = (onlooker.cpu_time()?, Instant::now());
     poll_until("the lists are over", PATIENCE, || {
         let now = onlooker.cpu_time().ok()?;
-        if now != used {
-            (used, since) = (now, Instant::now());
+        if last.1.elapsed() < QUIET {
+            return None;
         }
-        (since.elapsed() > QUIET).then_some(())
+        let used = now - last.0;
+        last = (now, Instant::now());
+        (used < QUIET / IDLE).then_some(())
     })?;
     Ok(onlooker)
+}
+
+/// Ends it; what it was told of must be what there is.
+fn end(onlooker: Onlooker, told: &[(usize, &str)]) -> Result<()> {
+    let finished = onlooker.stop()?;
+    for (count, names) in told {
+        let line = format!(" {count} {names} are known");
+        ensure!(finished.stderr.contains(&line), "not{line}:\n{}", finished.stderr);
+    }
+    for refused in ["onlooker_kubernetes_pods_refused_total", "onlooker_kubernetes_peers_refused_total"] {
+        ensure!(finished.ledger.total(refused) == 0, "{refused}: {:#?}", finished.ledger);
+    }
+    Ok(())
 }
 
 fn report(what: &str, onlooker: &Onlooker) -> Result<()> {
@@ -124,6 +140,6 @@ fn change(api: &mut Api) -> Result<()> {
         let due = began + number * Duration::from_secs(1) / CHANGES_PER_SECOND;
         thread::sleep(due.saturating_duration_since(Instant::now()));
     }
-    anyhow::ensure!(began.elapsed() < CHANGING + CHANGING / 4, "this machine is too busy for so many changes");
+    ensure!(began.elapsed() < CHANGING + CHANGING / 4, "this machine is too busy for so many changes");
     Ok(())
 }
