@@ -73,8 +73,6 @@ pub struct Function {
     /// Which session it is, or for `create` where that comes from.
     #[serde(default)]
     pub session: SessionFrom,
-    /// Another function that, like this one, does nothing but call a third, which takes this other one's arguments.
-    pub wraps_with: Option<String>,
     /// Not probed where this one is there, which it calls.
     pub unless: Option<String>,
     /// The calls by which it hands bytes to its caller, best first.
@@ -95,6 +93,8 @@ pub enum Role {
     Create,
     /// Ends a session.
     Destroy,
+    /// Gives it its socket, as a descriptor: the second argument.
+    Descriptor,
     /// Moves no plaintext, but may move bytes on the session's socket.
     Handshake,
     Read,
@@ -237,7 +237,7 @@ mod tests {
                 assert_eq!(function.parts.is_empty(), library.kind != Kind::Rust, "{}", function.symbol);
                 assert_eq!(function.record.is_some(), function.role == Role::Decrypt, "{}", function.symbol);
                 assert_eq!(function.length == Length::Copied, !function.copies_by.is_empty(), "{}", function.symbol);
-                for other in [&function.wraps_with, &function.unless].into_iter().flatten() {
+                if let Some(other) = &function.unless {
                     assert!(library.functions.iter().any(|function| function.symbol == *other), "{other}");
                 }
             }
