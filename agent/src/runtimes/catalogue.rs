@@ -43,6 +43,9 @@ pub struct Library {
     /// Globs on the names of files that only processes have mapped which need it.
     #[serde(default, deserialize_with = "globs")]
     carriers: Vec<GlobMatcher>,
+    /// Globs on the names of executables that hold it and never change stacks inside a call to it.
+    #[serde(default, deserialize_with = "globs")]
+    one_stack: Vec<GlobMatcher>,
     pub kind: Kind,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
@@ -203,6 +206,13 @@ impl Library {
     #[must_use]
     pub fn is_called(&self, name: &str) -> bool {
         self.files.iter().any(|glob| glob.is_match(name))
+    }
+
+    /// Whether a call to it in an executable of this name returns on the stack that it was made on, before any other one does.
+    /// rustls moves no bytes itself: a record is encrypted or decrypted in one go.
+    #[must_use]
+    pub fn keeps_to_one_stack(&self, executable: &str) -> bool {
+        self.kind == Kind::Rust || self.one_stack.iter().any(|glob| glob.is_match(executable))
     }
 }
 

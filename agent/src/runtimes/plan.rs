@@ -57,7 +57,7 @@ pub enum Returns {
     Unseen,
     /// Where it is left.
     At(Vec<End>),
-    /// By a return probe: it ends in a jump to where its code does not tell.
+    /// By a return probe: no other stack comes between, or it ends in a jump to where its code does not tell.
     Caught,
 }
 
@@ -103,7 +103,8 @@ impl Plan {
             return Ok(plan);
         }
         for library in catalogue.candidates(name, is_executable, per_process) {
-            plan.libraries.extend(LibraryPlan::make(library, &elf)?);
+            let keeps_stack = is_executable && library.keeps_to_one_stack(name);
+            plan.libraries.extend(LibraryPlan::make(library, &elf, keeps_stack)?);
         }
         Ok(plan)
     }
@@ -111,11 +112,11 @@ impl Plan {
 
 impl LibraryPlan {
     /// Nothing where the file does not hold the library.
-    fn make(library: &Library, elf: &ElfFile) -> Result<Option<Self>, ElfError> {
+    fn make(library: &Library, elf: &ElfFile, keeps_stack: bool) -> Result<Option<Self>, ElfError> {
         let mut version = String::new();
         let probes = match library.kind {
             Kind::Calls => match Found::find(library, elf)? {
-                Some(found) => found.calls(library)?,
+                Some(found) => found.calls(library, keeps_stack)?,
                 None => return Ok(None),
             },
             Kind::Go => match (go::version(elf)?, Found::find(library, elf)?) {
@@ -125,7 +126,7 @@ impl LibraryPlan {
                 }
                 _ => return Ok(None),
             },
-            Kind::Rust => match methods(library, elf)? {
+            Kind::Rust => match methods(library, elf, keeps_stack)? {
                 Some(probes) => probes,
                 None => return Ok(None),
             },
@@ -135,7 +136,7 @@ impl LibraryPlan {
 }
 
 /// Methods of Rust, of each as many as there are; nothing where one is missing that is needed.
-fn methods(library: &Library, elf: &ElfFile) -> Result<Option<Vec<Probe>>, ElfError> {
+fn methods(library: &Library, elf: &ElfFile, keeps_stack: bool) -> Result<Option<Vec<Probe>>, ElfError> {
     let wanted: Vec<&[String]> = library.functions.iter().map(|function| function.parts.as_slice()).collect();
     let found = rust::functions(elf, &wanted)?;
     let mut probes = Vec::new();
@@ -144,13 +145,13 @@ fn methods(library: &Library, elf: &ElfFile) -> Result<Option<Vec<Probe>>, ElfEr
             return Ok(None);
         }
         for symbol in symbols {
-            probes.push(call(elf, function, symbol)?);
+            probes.push(call(elf, function, symbol, keeps_stack)?);
         }
     }
     Ok(Some(probes))
 }
 
-fn call(elf: &ElfFile, function: &Function, symbol: Symbol) -> Result<Probe, ElfError> {
+fn call(elf: &ElfFile, function: &Function, symbol: Symbol, keeps_stack: bool) -> Result<Probe, ElfError> {
     let code = elf.code(symbol)?;
     let (action, needed, is_followed) = match function.role {
         Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
@@ -163,9 +164,11 @@ fn call(elf: &ElfFile, function: &Function, symbol: Symbol) -> Result<Probe, Elf
         Role::Encrypt => (Action::Encrypt, 0b1111, true),
         Role::Decrypt => (Action::Decrypt, 0b1111, true),
     };
-    let returns = match is_followed.then(|| ends::of(elf, symbol)).transpose()?.flatten() {
+    let ends = if is_followed && !keeps_stack { ends::of(elf, symbol)? } else { None };
+    let returns = match ends {
         _ if !is_followed => Returns::Unseen,
         Some(ends) => Returns::At(ends),
+        None if keeps_stack => Returns::Caught,
         // It moves no plaintext: that it has ended is not worth a probe that may do harm.
         None if function.role == Role::Handshake => Returns::Unseen,
         None => Returns::Caught,
@@ -234,14 +237,14 @@ impl<'a> Found<'a> {
     }
 
     /// Functions in the machine's usual convention.
-    fn calls(&self, library: &Library) -> Result<Vec<Probe>, ElfError> {
+    fn calls(&self, library: &Library, keeps_stack: bool) -> Result<Vec<Probe>, ElfError> {
         let mut probes: Vec<Probe> = Vec::new();
         for function in &library.functions {
             let Some(symbol) = self.get(&function.symbol) else { continue };
             if function.unless.as_deref().is_some_and(|other| self.get(other).is_some()) {
                 continue;
             }
-            probes.push(call(self.elf, function, symbol)?);
+            probes.push(call(self.elf, function, symbol, keeps_stack)?);
         }
         Ok(probes)
     }
