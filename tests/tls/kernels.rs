@@ -87,10 +87,12 @@ fn coroutines_inside_calls_are_read_and_left_alone() -> Result<()> {
     let workshop = Workshop::new()?;
     let built = program("fibers", || {
         let program = workshop.path().join("fibers");
-        Ok(compile("fibers.c", &program, &["-lssl", "-lcrypto"]).then_some(program))
+        // A library of its own: on the machine's somebody else may have probes of another kind.
+        let is_built = compile("fibers.c", &program, &["-lssl", "-lcrypto"]) && copied_library(&workshop).is_some();
+        Ok(is_built.then_some(program))
     })?;
     let Some(built) = built else {
-        skip("there is no C compiler here, or no libssl");
+        skip("there is no C compiler here, or no libssl.so.3");
         return Ok(());
     };
     let mut program = start(&workshop, &built, &[])?;
