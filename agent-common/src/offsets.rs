@@ -61,6 +61,11 @@ offsets! {
     task_tid: "task_struct"."pid",
     task_files: "task_struct"."files",
     task_signal: "task_struct"."signal",
+    task_mm: "task_struct"."mm",
+    mm_stack: "mm_struct"."start_stack",
+    task_thread: "task_struct"."thread",
+    /// What C libraries keep the thread's own block at. `uw.tp_value` on arm64, where it is the first in there.
+    thread_pointer: "thread_struct"."fsbase",
     signal_live: "signal_struct"."live",
     vma_flags: "vm_area_struct"."vm_flags",
     files_fdt: "files_struct"."fdt",

@@ -21,6 +21,10 @@ pub enum Action {
     /// rustls makes a record, or takes one apart.
     Encrypt = 12,
     Decrypt = 13,
+    /// A handshake whose end is not seen.
+    OpenHandshake = 14,
+    /// A session is given its socket's descriptor.
+    Descriptor = 15,
 }
 
 /// Where a call tells how many bytes it moved.

@@ -8,7 +8,7 @@ use std::{
     process::Command,
 };
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Onlooker, PATIENCE, skip};
 
 use super::{
@@ -77,6 +77,42 @@ fn openssl_linked_into_a_program() -> Result<()> {
         return Ok(());
     };
     watch_all(&mut [start(&workshop, &linked, &[])?])?.assert_whole();
+    Ok(())
+}
+
+/// Calls to the library begin and end in any order on one thread. The program ends where it is given another one's answer, and
+/// is ended where a call is taken back to another one's caller.
+#[test]
+fn coroutines_inside_calls_are_read_and_left_alone() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let built = program("fibers", || {
+        let program = workshop.path().join("fibers");
+        // A library of its own: on the machine's somebody else may have probes of another kind.
+        let is_built = compile("fibers.c", &program, &["-lssl", "-lcrypto"]) && copied_library(&workshop).is_some();
+        Ok(is_built.then_some(program))
+    })?;
+    let Some(built) = built else {
+        skip("there is no C compiler here, or no libssl.so.3");
+        return Ok(());
+    };
+    let mut program = start(&workshop, &built, &[])?;
+    for kill in [true, false] {
+        let mut onlooker = Onlooker::start(&["--pid", &program.pid().to_string()], &[])?;
+        let paths = program.go()?;
+        finish(&mut onlooker, &paths, 2)?;
+        if kill {
+            onlooker.kill()?;
+            continue;
+        }
+        let told = Told { finished: onlooker.stop()?, paths };
+        told.assert_exact(&["SERVER", "CLIENT"]);
+        for client in told.finished.spans.iter().filter(|span| span.kind == "CLIENT") {
+            let peer = client.integer("network.peer.port");
+            ensure!(peer.is_none() || peer == Some(program.port().into()), "another one's peer: {client:#?}");
+        }
+    }
+    ensure!(!program.go()?.is_empty(), "it did less when nobody watched any more");
+    ensure!(program.finish()?, "the program says that something was wrong");
     Ok(())
 }
 

@@ -2,7 +2,7 @@
 //! The same library in other places: brought by a wheel, loaded and unloaded.
 
 use std::{
-    fs,
+    env, fs,
     os::unix::fs::FileExt as _,
     path::{Path, PathBuf},
     process::Command,
@@ -41,19 +41,24 @@ fn unpacked_wheel(workshop: &Workshop, package: &str) -> Option<PathBuf> {
     ran(Command::new("python3").args(["-m", "zipfile", "-e"]).arg(wheel).arg(&folder)).then_some(folder)
 }
 
+/// Each beside Python's own, and then all three in one process.
 #[test]
 fn openssl_1_0_and_1_1_in_wheels() -> Result<()> {
+    let workshop = Workshop::new()?;
+    let mut folders = Vec::new();
     for (package, libraries) in
         [("psycopg2-binary==2.7.7", "psycopg2/.libs"), ("psycopg2-binary==2.8.6", "psycopg2_binary.libs")]
     {
-        let workshop = Workshop::new()?;
-        let Some(folder) = unpacked_wheel(&workshop, package) else {
-            skip(&format!("{package} cannot be had here"));
-            continue;
-        };
-        let libraries = folder.join(libraries);
+        match unpacked_wheel(&workshop, package) {
+            Some(folder) => folders.push(folder.join(libraries)),
+            None => skip(&format!("{package} cannot be had here")),
+        }
+    }
+    let alone = folders.iter().map(std::slice::from_ref);
+    let together = (folders.len() > 1).then_some(folders.as_slice());
+    for folders in alone.chain(together) {
         let mut command = Command::new("python3");
-        command.arg(source("bundled.py")).arg(&libraries).env("LD_LIBRARY_PATH", &libraries);
+        command.arg(source("bundled.py")).args(folders).env("LD_LIBRARY_PATH", env::join_paths(folders)?);
         let told = watch(&mut Program::start(command, &workshop)?)?;
         told.assert_exact(&["SERVER", "CLIENT"]);
         told.assert_bound();

@@ -1,14 +1,21 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What cannot be read is said so: which program, why, since when, and once.
 
-use std::{fs, process::Command};
+use std::{
+    fs,
+    net::TcpStream,
+    path::Path,
+    process::{Child, Command, Stdio},
+};
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, skip};
+use onlooker_tests::{Finished, Ledger, Onlooker, PATIENCE, free_address, poll_until, skip};
+use serde_json::{Value, json};
 
 use super::{
     program::{Program, Workshop},
     source,
+    web::python_with_packages,
 };
 
 fn ran(command: &mut Command) -> bool {
@@ -76,4 +83,65 @@ fn a_program_without_symbols_is_named() -> Result<()> {
     let finished = onlooker.stop()?;
     ensure!(line_of(&finished, "what stripped ")?.contains(&format!("process {pid}")), "{}", finished.stderr);
     Ok(())
+}
+
+/// Envoy as it is shipped: its BoringSSL is a part of it, and has no names.
+#[test]
+fn envoy_is_named() -> Result<()> {
+    let Some(python) = python_with_packages("requirements-envoy.txt")? else { return Ok(()) };
+    let workshop = Workshop::new()?;
+    let found = Command::new(python).args(["-c", "import envoy; print(envoy.__path__[0])"]).output()?;
+    let binary = Path::new(String::from_utf8(found.stdout)?.trim()).join("_bin/envoy");
+    let address = free_address();
+    let configuration = workshop.path().join("envoy.json");
+    fs::write(&configuration, envoy_configuration(&workshop, address.port()).to_string())?;
+    let mut envoy = Stopped(Command::new(binary).arg("-c").arg(&configuration).stderr(Stdio::null()).spawn()?);
+    poll_until("envoy listens", PATIENCE, || TcpStream::connect(address).ok())?;
+    let onlooker = Onlooker::start(&["--pid", &envoy.0.id().to_string()], &[])?;
+    ensure!(ran(Command::new("curl").args(["-skf", &format!("https://{address}/")])), "curl was not answered");
+    wait_named(&onlooker, "no_symbols")?;
+    let finished = onlooker.stop()?;
+    line_of(&finished, "what envoy ")?;
+    ensure!(envoy.0.try_wait()?.is_none(), "envoy has ended");
+    Ok(())
+}
+
+/// One listener that answers everything itself.
+fn envoy_configuration(workshop: &Workshop, port: u16) -> Value {
+    let of = |kind: &str| format!("type.googleapis.com/envoy.extensions.{kind}");
+    let certificate = json!({
+        "certificate_chain": { "filename": workshop.certificate },
+        "private_key": { "filename": workshop.key },
+    });
+    let connections = json!({
+        "@type": of("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "https",
+        "http_filters": [{
+            "name": "router", "typed_config": { "@type": of("filters.http.router.v3.Router") },
+        }],
+        "route_config": { "virtual_hosts": [{
+            "name": "all", "domains": ["*"],
+            "routes": [{ "match": { "prefix": "/" }, "direct_response": { "status": 200 } }],
+        }] },
+    });
+    json!({ "static_resources": { "listeners": [{
+        "address": { "socket_address": { "address": "127.0.0.1", "port_value": port } },
+        "filter_chains": [{
+            "transport_socket": { "name": "tls", "typed_config": {
+                "@type": of("transport_sockets.tls.v3.DownstreamTlsContext"),
+                "common_tls_context": { "tls_certificates": [certificate] },
+            } },
+            "filters": [{ "name": "https", "typed_config": connections }],
+        }],
+    }] } })
+}
+
+/// A program that ends with its test.
+struct Stopped(Child);
+
+impl Drop for Stopped {
+    fn drop(&mut self) {
+        let _ = self.0.kill();
+        let _ = self.0.wait();
+    }
 }

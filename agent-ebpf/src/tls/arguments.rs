@@ -46,6 +46,12 @@ mod machine {
     }
 
     #[inline(always)]
+    pub fn result(context: &ProbeContext) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*context.regs).rax }
+    }
+
+    #[inline(always)]
     pub fn go(context: &ProbeContext) -> GoRegisters {
         // SAFETY: as above.
         let registers = unsafe { &*context.regs };
@@ -94,6 +100,12 @@ mod machine {
     }
 
     #[inline(always)]
+    pub fn result(context: &ProbeContext) -> u64 {
+        // SAFETY: as above.
+        unsafe { (*context.regs).regs[0] }
+    }
+
+    #[inline(always)]
     pub fn go(context: &ProbeContext) -> GoRegisters {
         // SAFETY: as above.
         let registers = unsafe { &(*context.regs).regs };
@@ -119,4 +131,4 @@ mod machine {
     }
 }
 
-pub use machine::{RETURN_ADDRESS_BYTES, comes_again, go, rust, stack, stack_at_return};
+pub use machine::{RETURN_ADDRESS_BYTES, comes_again, go, result, rust, stack, stack_at_return};

@@ -7,35 +7,42 @@
 use agent_common::{
     limits::{EARLY_CALLS, TLS_CALL_SLOTS},
     losses::Loss,
+    plaintext::SessionKey,
 };
 use aya_ebpf::{
     bindings::BPF_F_NO_PREALLOC,
     macros::map,
-    maps::{Array, HashMap},
+    maps::{Array, HashMap, LruHashMap},
 };
 
+use super::{sessions, stacks};
 use crate::{emit::count, processes::Thread};
 
 #[repr(C)]
 #[derive(Clone, Copy)]
 pub struct TlsCall {
     /// 0 where the slot is free.
-    thread: u64,
+    pub thread: u64,
     pub session: u64,
     pub buffer: u64,
     /// The fourth argument.
     pub told_at: u64,
     pub time_ns: u64,
     /// The stack pointer at the function's entry.
-    stack: u64,
+    pub stack: u64,
     /// The first socket that moved bytes inside it; 0 where none did.
     pub socket: u64,
-    padding: u64,
+    /// Not zero where its end will not be seen: it may be over. It tells no socket then, and makes room for the next call.
+    pub is_open: u64,
 }
 
 /// By the low bits of the thread's id.
 #[map]
 static TLS_CALL_BY_THREAD: Array<TlsCall> = Array::with_max_entries(TLS_CALL_SLOTS, 0);
+
+/// Calls of programs that have stacks of their own, by process and stack: which thread goes on with one is not said.
+#[map]
+static TLS_CALL_BY_STACK: LruHashMap<SessionKey, TlsCall> = LruHashMap::with_max_entries(TLS_CALL_SLOTS, 0);
 
 /// Threads that were waiting in a call on a socket when a library was probed: it may have been a call to the library, whose
 /// return is not seen. Filled by the daemon.
@@ -55,18 +62,24 @@ fn slot(thread: Thread) -> Option<*mut TlsCall> {
 
 /// A call begins.
 #[inline(always)]
-pub fn begin(thread: Thread, stack: u64, session: u64, buffer: u64, told_at: u64, time_ns: u64) {
+pub fn begin(thread: Thread, call: &TlsCall) {
+    if stacks::has_foreign(thread, call.stack) {
+        if call.is_open == 0 {
+            let _ = TLS_CALL_BY_STACK.insert(&sessions::key(thread.tgid, call.stack), call, 0);
+        }
+        return;
+    }
     let Some(slot) = slot(thread) else { return };
     // SAFETY: a map value; other threads that share the slot make it not match.
     let slot = unsafe { &mut *slot };
     if slot.thread == thread.key() {
-        if stack < slot.stack {
+        if call.stack < slot.stack && slot.is_open == 0 {
             return;
         }
-    } else if slot.thread != 0 {
+    } else if slot.thread != 0 && slot.is_open == 0 {
         count(Loss::TlsCallsCollided, 1);
     }
-    *slot = TlsCall { thread: thread.key(), session, buffer, told_at, time_ns, stack, socket: 0, padding: 0 };
+    *slot = *call;
 }
 
 /// The call that returns with the stack at `stack`.
@@ -75,21 +88,28 @@ pub fn end(thread: Thread, stack: u64) -> Option<TlsCall> {
     let slot = slot(thread)?;
     // SAFETY: a map value.
     let slot = unsafe { &mut *slot };
-    if slot.thread != thread.key() || slot.stack != stack {
+    if slot.thread == thread.key() && slot.stack == stack {
+        let call = *slot;
+        slot.thread = 0;
+        return Some(call);
+    }
+    if !stacks::are_foreign() {
         return None;
     }
-    let call = *slot;
-    slot.thread = 0;
+    let key = sessions::key(thread.tgid, stack);
+    // SAFETY: a map value.
+    let call = unsafe { *TLS_CALL_BY_STACK.get_ptr(&key)? };
+    let _ = TLS_CALL_BY_STACK.remove(&key);
     Some(call)
 }
 
-/// The call that the thread is in.
+/// The call that the thread is in, with its stack at `stack`.
 #[inline(always)]
-pub fn current(thread: Thread) -> Option<TlsCall> {
+pub fn current(thread: Thread, stack: u64) -> Option<TlsCall> {
     let slot = slot(thread)?;
     // SAFETY: a map value.
     let call = unsafe { *slot };
-    (call.thread == thread.key()).then_some(call)
+    (call.thread == thread.key() && stack < call.stack).then_some(call)
 }
 
 /// The thread's number may be another one's soon.
@@ -111,7 +131,7 @@ pub fn socket_used(sk: u64, thread: Thread) {
     let Some(slot) = slot(thread) else { return };
     // SAFETY: a map value.
     let slot = unsafe { &mut *slot };
-    if slot.thread == thread.key() && slot.socket == 0 {
+    if slot.thread == thread.key() && slot.socket == 0 && slot.is_open == 0 {
         slot.socket = sk;
     }
 }

@@ -39,8 +39,8 @@ const RETRY: u64 = u64::from_ne_bytes([0xad, 0x74, 0xe5, 0x9a, 0x61, 0x11, 0xbe,
 
 /// A library hands out what it has encrypted, inside a call of this thread.
 #[inline(always)]
-pub fn encrypted(thread: Thread, from: u64, bytes: u64) -> Option<()> {
-    let call = calls::current(thread)?;
+pub fn encrypted(thread: Thread, stack: u64, from: u64, bytes: u64) -> Option<()> {
+    let call = calls::current(thread, stack)?;
     if call.socket != 0 || bytes < COMPARED_BYTES {
         return None;
     }

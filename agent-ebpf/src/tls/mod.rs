@@ -17,6 +17,7 @@ mod programs;
 mod receives;
 mod rustls;
 mod sessions;
+mod stacks;
 
 use self::flag::Flag;
 pub use self::{

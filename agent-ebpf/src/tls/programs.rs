@@ -12,7 +12,8 @@ use aya_ebpf::{
 use super::{
     IS_SPOKEN,
     arguments::{self, RETURN_ADDRESS_BYTES},
-    calls, ciphertext, goroutines,
+    calls::{self, TlsCall},
+    ciphertext, goroutines,
     plaintext::{SENT_BIT, tls_said},
     rustls::{self, RecordKind},
     sessions,
@@ -32,14 +33,24 @@ pub fn tls_enter(context: ProbeContext) -> Option<()> {
     enter(&context)
 }
 
+#[uprobe(multi)]
+pub fn tls_leave_multi(context: ProbeContext) -> Option<()> {
+    leave(&context)
+}
+
+#[uprobe]
+pub fn tls_leave(context: ProbeContext) -> Option<()> {
+    leave(&context)
+}
+
 #[uretprobe(multi)]
 pub fn tls_return_multi(context: RetProbeContext) -> Option<()> {
-    leave(&context)
+    caught(&context)
 }
 
 #[uretprobe]
 pub fn tls_return(context: RetProbeContext) -> Option<()> {
-    leave(&context)
+    caught(&context)
 }
 
 #[uprobe(multi)]
@@ -68,11 +79,12 @@ fn enter(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    let stack = arguments::stack(context) + cookie.stack();
     if cookie.action() == Action::Encrypt as u8 {
-        return rustls::encrypt_begins(thread, arguments::rust(context));
+        return rustls::encrypt_begins(thread, stack, arguments::rust(context));
     }
     if cookie.action() == Action::Decrypt as u8 {
-        return rustls::decrypt_begins(thread, arguments::rust(context));
+        return rustls::decrypt_begins(thread, stack, arguments::rust(context));
     }
     let first = context.arg::<u64>(0)?;
     if cookie.action() == Action::Destroy as u8 {
@@ -84,12 +96,18 @@ fn enter(context: &ProbeContext) -> Option<()> {
     }
     let (buffer, told_at) = (context.arg::<u64>(1)?, context.arg::<u64>(3)?);
     if cookie.action() == Action::Ciphertext as u8 {
-        return ciphertext::encrypted(thread, buffer, u64::from(context.arg::<u32>(2)?));
+        return ciphertext::encrypted(thread, stack, buffer, u64::from(context.arg::<u32>(2)?));
+    }
+    if cookie.action() == Action::Descriptor as u8 {
+        return sessions::give(&sessions::key(thread.tgid, first), buffer as u32);
     }
     if calls::is_after_unseen(thread) {
         sessions::interrupt(&sessions::key(thread.tgid, first));
     }
-    calls::begin(thread, arguments::stack(context) + cookie.stack(), first, buffer, told_at, now());
+    let is_open = u64::from(cookie.action() == Action::OpenHandshake as u8);
+    let (session, time_ns) = (first, now());
+    let call = TlsCall { thread: thread.key(), session, buffer, told_at, time_ns, stack, socket: 0, is_open };
+    calls::begin(thread, &call);
     None
 }
 
@@ -107,12 +125,26 @@ fn is_layered(descriptor: u64) -> bool {
 }
 
 #[inline(always)]
-fn leave(context: &RetProbeContext) -> Option<()> {
+fn leave(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    ended(thread, cookie, arguments::result(context), arguments::stack(context) + cookie.stack())
+}
+
+#[inline(always)]
+fn caught(context: &RetProbeContext) -> Option<()> {
+    let thread = watched()?;
+    // SAFETY: the program's own context.
+    let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
+    ended(thread, cookie, context.ret::<u64>(), arguments::stack_at_return(context) - RETURN_ADDRESS_BYTES)
+}
+
+/// A function gives its result, with the stack where it was at its entry.
+#[inline(always)]
+fn ended(thread: Thread, cookie: Cookie, result: u64, stack: u64) -> Option<()> {
     if cookie.action() == Action::Encrypt as u8 {
-        return rustls::encrypt_ends(thread);
+        return rustls::encrypt_ends(thread, stack);
     }
     if cookie.action() == Action::Decrypt as u8 {
         let kind = match cookie.told() {
@@ -120,16 +152,15 @@ fn leave(context: &RetProbeContext) -> Option<()> {
             told if told == Told::NoncedRecord as u8 => RecordKind::Nonced,
             _ => RecordKind::Bare,
         };
-        return rustls::decrypt_ends(thread, kind);
+        return rustls::decrypt_ends(thread, stack, kind);
     }
-    let result = context.ret::<u64>();
     if cookie.action() == Action::Create as u8 && cookie.given() == Given::Returned as u8 {
         if result != 0 {
             sessions::create(&sessions::key(thread.tgid, result));
         }
         return None;
     }
-    let call = calls::end(thread, arguments::stack_at_return(context) - RETURN_ADDRESS_BYTES)?;
+    let call = calls::end(thread, stack)?;
     if cookie.action() == Action::Create as u8 {
         // SAFETY: the helper checks the address in the process.
         let address = unsafe { bpf_probe_read_user(call.session as *const u64).ok()? };

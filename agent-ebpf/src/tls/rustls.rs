@@ -62,6 +62,8 @@ fn is_data(kind: u64) -> bool {
 struct Call {
     /// 0 where the slot is free.
     thread: u64,
+    /// The stack pointer at the method's entry.
+    stack: u64,
     object: u64,
     result: u64,
     sequence: u64,
@@ -101,7 +103,7 @@ fn slot(thread: Thread) -> Option<&'static mut Call> {
 /// `OutboundPlainMessage`: an enum `OutboundChunks` of one slice, behind a null, or of an array of them with a beginning and an
 /// end; then a type and a version.
 #[inline(always)]
-pub fn encrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
+pub fn encrypt_begins(thread: Thread, stack: u64, method: RustMethod) -> Option<()> {
     receives::want();
     // SAFETY: the helper checks the address in the process.
     let [array, first, second, end, kind] = unsafe { bpf_probe_read_user(method.message as *const [u64; 5]).ok()? };
@@ -112,6 +114,7 @@ pub fn encrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
     }
     *call = Call {
         thread: thread.key(),
+        stack,
         object: method.object,
         result: method.result,
         sequence: method.sequence,
@@ -126,9 +129,9 @@ pub fn encrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
 }
 
 #[inline(always)]
-fn take(thread: Thread) -> Option<Call> {
+fn take(thread: Thread, stack: u64) -> Option<Call> {
     let slot = slot(thread)?;
-    if slot.thread != thread.key() {
+    if slot.thread != thread.key() || slot.stack != stack {
         return None;
     }
     slot.thread = 0;
@@ -136,8 +139,8 @@ fn take(thread: Thread) -> Option<Call> {
 }
 
 #[inline(always)]
-pub fn encrypt_ends(thread: Thread) -> Option<()> {
-    let call = take(thread)?;
+pub fn encrypt_ends(thread: Thread, stack: u64) -> Option<()> {
+    let call = take(thread, stack)?;
     if call.bytes > MOST_BYTES {
         return None;
     }
@@ -225,7 +228,7 @@ fn is_length(length: u64, bytes: u64) -> bool {
 
 /// `InboundOpaqueMessage`: a slice, then a version and a type. The slice lies where it was received.
 #[inline(always)]
-pub fn decrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
+pub fn decrypt_begins(thread: Thread, stack: u64, method: RustMethod) -> Option<()> {
     receives::want();
     // SAFETY: the helper checks the address in the process.
     let [place, bytes] = unsafe { bpf_probe_read_user(method.message as *const [u64; 2]).ok()? };
@@ -238,6 +241,7 @@ pub fn decrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
     let call = slot(thread)?;
     *call = Call {
         thread: thread.key(),
+        stack,
         object: 0,
         result: 0,
         sequence: method.sequence,
@@ -253,8 +257,8 @@ pub fn decrypt_begins(thread: Thread, method: RustMethod) -> Option<()> {
 
 /// In TLS 1.3 the type stands behind the plaintext, which nobody pads. In 1.2 the head has said it.
 #[inline(always)]
-pub fn decrypt_ends(thread: Thread, kind: RecordKind) -> Option<()> {
-    let call = take(thread)?;
+pub fn decrypt_ends(thread: Thread, stack: u64, kind: RecordKind) -> Option<()> {
+    let call = take(thread, stack)?;
     let (place, bytes) = match kind {
         RecordKind::Typed => {
             let bytes = call.bytes.checked_sub(OVER_1_3)?;

@@ -11,7 +11,12 @@ use agent_common::{
 };
 use aya_ebpf::{bindings::BPF_F_NO_PREALLOC, helpers::bpf_get_prandom_u32, macros::map, maps::HashMap};
 
-use crate::{connection, emit::count, fields::field, socket::Socket};
+use crate::{
+    connection,
+    emit::count,
+    fields::field,
+    socket::{self, Socket},
+};
 
 #[map]
 static SESSIONS: HashMap<SessionKey, Session> = HashMap::with_max_entries(TLS_SESSIONS, BPF_F_NO_PREALLOC);
@@ -102,6 +107,18 @@ pub fn bind(key: &SessionKey, session: *mut Session, sk: u64) {
         return;
     }
     session.socket = sk;
+}
+
+/// A session is given its socket's descriptor. Where it had another socket before, this is the beginning of another one.
+#[inline(always)]
+pub fn give(key: &SessionKey, descriptor: u32) -> Option<()> {
+    let found = socket::find(descriptor)?;
+    // SAFETY: a map value.
+    if get(key).is_some_and(|session| unsafe { (*session).socket != 0 && (*session).socket != found.sk }) {
+        create(key);
+    }
+    bind(key, meet(key)?, found.sk);
+    Some(())
 }
 
 /// TLS needs a stream; what a library's callback logs to by the way is none, most of the time.

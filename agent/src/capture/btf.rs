@@ -99,6 +99,9 @@ impl KernelTypes {
             offsets.file_single_reference = 0;
         }
         // Linux 6.4 renamed it.
+        if offsets.thread_pointer == ABSENT {
+            offsets.thread_pointer = self.offset("thread_struct", "uw").unwrap_or(ABSENT);
+        }
         if offsets.iterator_vector == ABSENT {
             offsets.iterator_vector = self.offset("iov_iter", "iov").unwrap_or(ABSENT);
         }

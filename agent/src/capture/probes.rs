@@ -27,6 +27,8 @@ use super::{CaptureError, error::refused};
 pub enum ProbeProgram {
     /// A function is entered.
     Enter,
+    /// A function is left, here.
+    Leave,
     /// The function that is entered here returns.
     Return,
     /// The same as the first, by Go's convention.
@@ -42,8 +44,9 @@ pub struct ProbePlace {
 }
 
 /// Returns before entries: an entry whose return is not seen leaves its call open.
-const PROGRAMS: [(ProbeProgram, &str, &str); 3] = [
+const PROGRAMS: [(ProbeProgram, &str, &str); 4] = [
     (ProbeProgram::Return, "tls_return_multi", "tls_return"),
+    (ProbeProgram::Leave, "tls_leave_multi", "tls_leave"),
     (ProbeProgram::Enter, "tls_enter_multi", "tls_enter"),
     (ProbeProgram::Go, "tls_go_multi", "tls_go"),
 ];

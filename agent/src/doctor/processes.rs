@@ -7,7 +7,7 @@ use std::fmt::Write as _;
 
 use serde::Serialize;
 
-use crate::runtimes::{self, LibraryPlan};
+use crate::runtimes::{self, End, LibraryPlan, Returns};
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -65,11 +65,15 @@ impl ProcessReport {
 fn probes(library: &LibraryPlan, text: &mut String) {
     let place = |probe: &runtimes::Probe| format!("{}+{:#x}", probe.symbol, probe.offset_in_function);
     let width = library.probes.iter().map(|probe| place(probe).len()).max().unwrap_or(0);
+    let cost = |is_cheap| if is_cheap { "emulated" } else { "single-stepped: ten times dearer" };
     for probe in &library.probes {
-        let cost = if probe.is_cheap { "emulated" } else { "single-stepped: ten times dearer" };
-        let returns = if probe.catches_return { " and return" } else { "" };
-        let _ =
-            writeln!(text, "    {:width$}{returns}  {:#x}  {}  {cost}", place(probe), probe.offset, probe.instruction);
+        let (place, offset, instruction) = (place(probe), probe.offset, &probe.instruction);
+        let returns = if probe.returns == Returns::Caught { " and return" } else { "" };
+        let _ = writeln!(text, "    {place:width$}{returns}  {offset:#x}  {instruction}  {}", cost(probe.is_cheap));
+        let Returns::At(ends) = &probe.returns else { continue };
+        for End { offset, instruction, is_cheap, .. } in ends {
+            let _ = writeln!(text, "    {:width$}  {offset:#x}  {instruction}  {}", "  its end", cost(*is_cheap));
+        }
     }
 }
 

@@ -43,6 +43,9 @@ pub struct Library {
     /// Globs on the names of files that only processes have mapped which need it.
     #[serde(default, deserialize_with = "globs")]
     carriers: Vec<GlobMatcher>,
+    /// Globs on the names of executables that hold it and never change stacks inside a call to it.
+    #[serde(default, deserialize_with = "globs")]
+    one_stack: Vec<GlobMatcher>,
     pub kind: Kind,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
@@ -73,8 +76,6 @@ pub struct Function {
     /// Which session it is, or for `create` where that comes from.
     #[serde(default)]
     pub session: SessionFrom,
-    /// Another function that, like this one, does nothing but call a third, which takes this other one's arguments.
-    pub wraps_with: Option<String>,
     /// Not probed where this one is there, which it calls.
     pub unless: Option<String>,
     /// The calls by which it hands bytes to its caller, best first.
@@ -95,6 +96,8 @@ pub enum Role {
     Create,
     /// Ends a session.
     Destroy,
+    /// Gives it its socket, as a descriptor: the second argument.
+    Descriptor,
     /// Moves no plaintext, but may move bytes on the session's socket.
     Handshake,
     Read,
@@ -204,6 +207,13 @@ impl Library {
     pub fn is_called(&self, name: &str) -> bool {
         self.files.iter().any(|glob| glob.is_match(name))
     }
+
+    /// Whether a call to it in an executable of this name returns on the stack that it was made on, before any other one does.
+    /// rustls moves no bytes itself: a record is encrypted or decrypted in one go.
+    #[must_use]
+    pub fn keeps_to_one_stack(&self, executable: &str) -> bool {
+        self.kind == Kind::Rust || self.one_stack.iter().any(|glob| glob.is_match(executable))
+    }
 }
 
 impl Unreadable {
@@ -237,7 +247,7 @@ mod tests {
                 assert_eq!(function.parts.is_empty(), library.kind != Kind::Rust, "{}", function.symbol);
                 assert_eq!(function.record.is_some(), function.role == Role::Decrypt, "{}", function.symbol);
                 assert_eq!(function.length == Length::Copied, !function.copies_by.is_empty(), "{}", function.symbol);
-                for other in [&function.wraps_with, &function.unless].into_iter().flatten() {
+                if let Some(other) = &function.unless {
                     assert!(library.functions.iter().any(|function| function.symbol == *other), "{other}");
                 }
             }

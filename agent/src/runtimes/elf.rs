@@ -264,6 +264,18 @@ impl ElfFile {
         self.bytes(symbol.address, size.min(left))
     }
 
+    /// The same from the first byte to the last; nothing where it is too long to be looked at.
+    ///
+    /// # Errors
+    /// Where it lies outside of the code.
+    pub fn whole_code(&self, symbol: Symbol) -> Result<Option<Vec<u8>>, ElfError> {
+        if symbol.size > FUNCTION_BYTES {
+            return Ok(None);
+        }
+        let code = self.code(symbol)?;
+        Ok((code.len() as u64 == symbol.size).then_some(code))
+    }
+
     /// Bytes at an address.
     ///
     /// # Errors

@@ -8,16 +8,19 @@
 
 pub mod catalogue;
 mod elf;
+mod ends;
 mod go;
 mod mappings;
 mod plan;
 mod probing;
+mod ranges;
 mod rust;
 mod search;
 pub mod sites;
 
 pub use catalogue::Catalogue;
 pub use elf::{ElfError, FileId, Machine};
-pub use plan::{Action, LibraryPlan, Plan, Probe};
+pub use ends::End;
+pub use plan::{Action, LibraryPlan, Plan, Probe, Returns};
 pub use probing::{Probing, places};
 pub use search::{Found, Search, UnreadProgram, UnreadableLibrary, Why, look_into};

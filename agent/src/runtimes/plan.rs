@@ -8,6 +8,7 @@ use std::fs::File;
 use super::{
     catalogue::{Catalogue, Function, Kind, Length, Library, Record, Role, SessionFrom},
     elf::{ElfError, ElfFile, FileId, Machine, Symbol},
+    ends::{self, End},
     go, rust,
     sites::{self, Convention, Leaves, Purpose, Site},
 };
@@ -40,8 +41,7 @@ pub struct Probe {
     pub instruction: String,
     pub is_cheap: bool,
     pub action: Action,
-    /// The function's return is caught as well.
-    pub catches_return: bool,
+    pub returns: Returns,
     pub length: Length,
     pub session: SessionFrom,
     pub record: Option<Record>,
@@ -49,11 +49,25 @@ pub struct Probe {
     pub leaves: Option<Leaves>,
 }
 
+/// How it is seen that the function returns, and what.
+#[derive(Clone, Debug, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Returns {
+    /// Not at all.
+    Unseen,
+    /// Where it is left.
+    At(Vec<End>),
+    /// By a return probe: no other stack comes between, or it ends in a jump to where its code does not tell.
+    Caught,
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Action {
     Create,
     Destroy,
+    /// It is given its socket.
+    Descriptor,
     Handshake,
     Read,
     Write,
@@ -89,7 +103,8 @@ impl Plan {
             return Ok(plan);
         }
         for library in catalogue.candidates(name, is_executable, per_process) {
-            plan.libraries.extend(LibraryPlan::make(library, &elf)?);
+            let keeps_stack = is_executable && library.keeps_to_one_stack(name);
+            plan.libraries.extend(LibraryPlan::make(library, &elf, keeps_stack)?);
         }
         Ok(plan)
     }
@@ -97,11 +112,11 @@ impl Plan {
 
 impl LibraryPlan {
     /// Nothing where the file does not hold the library.
-    fn make(library: &Library, elf: &ElfFile) -> Result<Option<Self>, ElfError> {
+    fn make(library: &Library, elf: &ElfFile, keeps_stack: bool) -> Result<Option<Self>, ElfError> {
         let mut version = String::new();
         let probes = match library.kind {
             Kind::Calls => match Found::find(library, elf)? {
-                Some(found) => found.calls(library)?,
+                Some(found) => found.calls(library, keeps_stack)?,
                 None => return Ok(None),
             },
             Kind::Go => match (go::version(elf)?, Found::find(library, elf)?) {
@@ -111,7 +126,7 @@ impl LibraryPlan {
                 }
                 _ => return Ok(None),
             },
-            Kind::Rust => match methods(library, elf)? {
+            Kind::Rust => match methods(library, elf, keeps_stack)? {
                 Some(probes) => probes,
                 None => return Ok(None),
             },
@@ -121,7 +136,7 @@ impl LibraryPlan {
 }
 
 /// Methods of Rust, of each as many as there are; nothing where one is missing that is needed.
-fn methods(library: &Library, elf: &ElfFile) -> Result<Option<Vec<Probe>>, ElfError> {
+fn methods(library: &Library, elf: &ElfFile, keeps_stack: bool) -> Result<Option<Vec<Probe>>, ElfError> {
     let wanted: Vec<&[String]> = library.functions.iter().map(|function| function.parts.as_slice()).collect();
     let found = rust::functions(elf, &wanted)?;
     let mut probes = Vec::new();
@@ -130,27 +145,37 @@ fn methods(library: &Library, elf: &ElfFile) -> Result<Option<Vec<Probe>>, ElfEr
             return Ok(None);
         }
         for symbol in symbols {
-            probes.push(call(elf, function, symbol, Length::None)?);
+            probes.push(call(elf, function, symbol, keeps_stack)?);
         }
     }
     Ok(Some(probes))
 }
 
-fn call(elf: &ElfFile, function: &Function, symbol: Symbol, length: Length) -> Result<Probe, ElfError> {
+fn call(elf: &ElfFile, function: &Function, symbol: Symbol, keeps_stack: bool) -> Result<Probe, ElfError> {
     let code = elf.code(symbol)?;
-    let (action, needed, catches_return) = match function.role {
+    let (action, needed, is_followed) = match function.role {
         Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
         Role::Destroy => (Action::Destroy, 0b1, false),
+        Role::Descriptor => (Action::Descriptor, 0b11, false),
         Role::Handshake => (Action::Handshake, 0b1, true),
         Role::Ciphertext => (Action::Ciphertext, 0b110, false),
-        Role::Read => (Action::Read, needed_for(length), true),
-        Role::Write => (Action::Write, needed_for(length), true),
+        Role::Read => (Action::Read, needed_for(function.length), true),
+        Role::Write => (Action::Write, needed_for(function.length), true),
         Role::Encrypt => (Action::Encrypt, 0b1111, true),
         Role::Decrypt => (Action::Decrypt, 0b1111, true),
     };
-    let purpose = if catches_return { Purpose::EntryAndReturn } else { Purpose::Entry };
+    let ends = if is_followed && !keeps_stack { ends::of(elf, symbol)? } else { None };
+    let returns = match ends {
+        _ if !is_followed => Returns::Unseen,
+        Some(ends) => Returns::At(ends),
+        None if keeps_stack => Returns::Caught,
+        // It moves no plaintext: that it has ended is not worth a probe that may do harm.
+        None if function.role == Role::Handshake => Returns::Unseen,
+        None => Returns::Caught,
+    };
+    let purpose = if returns == Returns::Caught { Purpose::EntryAndReturn } else { Purpose::Entry };
     let site = sites::find(elf.machine(), &code, symbol.address, Convention::C, needed, purpose);
-    probe(elf, function, symbol, site, action, catches_return, length)
+    probe(elf, function, symbol, site, action, returns)
 }
 
 fn probe(
@@ -159,8 +184,7 @@ fn probe(
     symbol: Symbol,
     site: Site,
     action: Action,
-    catches_return: bool,
-    length: Length,
+    returns: Returns,
 ) -> Result<Probe, ElfError> {
     let offset = elf.file_offset(symbol.address + site.offset).ok_or(ElfError::Damaged("a function"))?;
     Ok(Probe {
@@ -170,8 +194,8 @@ fn probe(
         instruction: site.instruction,
         is_cheap: site.is_cheap,
         action,
-        catches_return,
-        length,
+        returns,
+        length: function.length,
         session: function.session,
         record: function.record,
         stack: site.stack,
@@ -213,46 +237,16 @@ impl<'a> Found<'a> {
     }
 
     /// Functions in the machine's usual convention.
-    fn calls(&self, library: &Library) -> Result<Vec<Probe>, ElfError> {
+    fn calls(&self, library: &Library, keeps_stack: bool) -> Result<Vec<Probe>, ElfError> {
         let mut probes: Vec<Probe> = Vec::new();
         for function in &library.functions {
             let Some(symbol) = self.get(&function.symbol) else { continue };
             if function.unless.as_deref().is_some_and(|other| self.get(other).is_some()) {
                 continue;
             }
-            let probe = match self.shared(library, function)? {
-                // The wrapper that names the pair brings the probe; the other one is left out.
-                Some(Shared::Here(inner)) => {
-                    let probe = call(self.elf, function, inner, Length::FourthArgument)?;
-                    Probe { symbol: format!("{}'s callee", function.symbol), ..probe }
-                }
-                Some(Shared::Elsewhere) => continue,
-                None => call(self.elf, function, symbol, function.length)?,
-            };
-            probes.push(probe);
+            probes.push(call(self.elf, function, symbol, keeps_stack)?);
         }
         Ok(probes)
-    }
-
-    /// Whether the function and another one are wrappers of a third that takes the other one's arguments.
-    fn shared(&self, library: &Library, function: &Function) -> Result<Option<Shared>, ElfError> {
-        if let Some(other) = &function.wraps_with {
-            return Ok(self.wrapped(&function.symbol, other)?.map(Shared::Here));
-        }
-        let partner = library.functions.iter().find(|partner| partner.wraps_with.as_ref() == Some(&function.symbol));
-        let Some(partner) = partner else { return Ok(None) };
-        Ok(self.wrapped(&partner.symbol, &function.symbol)?.map(|_| Shared::Elsewhere))
-    }
-
-    fn wrapped(&self, name: &str, other: &str) -> Result<Option<Symbol>, ElfError> {
-        let (Some(one), Some(other)) = (self.get(name), self.get(other)) else { return Ok(None) };
-        let target = |symbol: Symbol| -> Result<Option<(u64, bool)>, ElfError> {
-            Ok(sites::first_call(self.elf.machine(), &self.elf.code(symbol)?, symbol.address))
-        };
-        Ok(match (target(one)?, target(other)?) {
-            (Some((one, _)), Some((other, true))) if one == other => Some(Symbol { address: one, size: 0 }),
-            _ => None,
-        })
     }
 
     /// Functions of Go, which never have their return caught: its stacks move.
@@ -268,7 +262,7 @@ impl<'a> Found<'a> {
             };
             let machine = self.elf.machine();
             let site = sites::find(machine, &code, symbol.address, Convention::Go, needed, Purpose::Entry);
-            probes.push(probe(self.elf, function, symbol, site, action, false, function.length)?);
+            probes.push(probe(self.elf, function, symbol, site, action, Returns::Unseen)?);
             probes.extend(self.copies(function, symbol, &code)?);
         }
         Ok(probes)
@@ -285,7 +279,7 @@ impl<'a> Found<'a> {
             let probes: Vec<Probe> = here
                 .map(|call| {
                     let site = sites::describe(machine, code, symbol.address, call.offset);
-                    probe(self.elf, function, symbol, site, action, false, Length::Copied)
+                    probe(self.elf, function, symbol, site, action, Returns::Unseen)
                 })
                 .collect::<Result<_, _>>()?;
             if !probes.is_empty() {
@@ -294,12 +288,6 @@ impl<'a> Found<'a> {
         }
         Ok(Vec::new())
     }
-}
-
-/// Where the probe of a wrapped function is.
-enum Shared {
-    Here(Symbol),
-    Elsewhere,
 }
 
 /// The session, the buffer, and where the number of bytes is told by an argument that one.

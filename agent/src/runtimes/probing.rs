@@ -15,7 +15,7 @@ use log::{debug, info, warn};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Action, Catalogue, Found, LibraryPlan, Probe, Search, UnreadProgram, UnreadableLibrary, Why,
+    Action, Catalogue, Found, LibraryPlan, Probe, Returns, Search, UnreadProgram, UnreadableLibrary, Why,
     catalogue::{Length, Record, SessionFrom},
     sites::Leaves,
 };
@@ -165,31 +165,38 @@ pub fn places(library: &LibraryPlan) -> Vec<ProbePlace> {
 }
 
 fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
-    let cookie = cookie(probe);
-    let place = |program, offset| ProbePlace { program, offset, cookie };
+    let place = |program, offset, stack| ProbePlace { program, offset, cookie: cookie(probe, stack) };
     let enters = match probe.action {
         // What it returns is all that is asked of it.
         Action::Create if probe.session == SessionFrom::Returned => None,
         Action::Create
         | Action::Destroy
+        | Action::Descriptor
         | Action::Handshake
         | Action::Read
         | Action::Write
         | Action::Ciphertext
         | Action::Encrypt
-        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset)),
+        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset, probe.stack)),
         Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
-            Some(place(ProbeProgram::Go, probe.offset))
+            Some(place(ProbeProgram::Go, probe.offset, probe.stack))
         }
     };
-    let returns = probe.catches_return.then(|| place(ProbeProgram::Return, probe.offset));
+    let returns: Vec<ProbePlace> = match &probe.returns {
+        Returns::Unseen => Vec::new(),
+        Returns::At(ends) => ends.iter().map(|end| place(ProbeProgram::Leave, end.offset, end.stack)).collect(),
+        Returns::Caught => vec![place(ProbeProgram::Return, probe.offset, 0)],
+    };
     returns.into_iter().chain(enters)
 }
 
-fn cookie(probe: &Probe) -> Cookie {
+/// With the bytes between the stack pointer there and where it was at the entry.
+fn cookie(probe: &Probe, stack: u32) -> Cookie {
     let action = match probe.action {
         Action::Create => KernelAction::Create,
         Action::Destroy => KernelAction::Destroy,
+        Action::Descriptor => KernelAction::Descriptor,
+        Action::Handshake if probe.returns == Returns::Unseen => KernelAction::OpenHandshake,
         Action::Handshake => KernelAction::Handshake,
         Action::Read => KernelAction::Read,
         Action::Write => KernelAction::Write,
@@ -227,5 +234,5 @@ fn cookie(probe: &Probe) -> Cookie {
     } else {
         ComesAgain::Never
     };
-    Cookie::new(action, told, given, again, probe.stack)
+    Cookie::new(action, told, given, again, stack)
 }

@@ -9,7 +9,7 @@ use object::{
     elf::{FileHeader64, PF_X, PT_LOAD},
     read::elf::{FileHeader as _, ProgramHeader as _, Sym as _},
 };
-use onlooker::runtimes::{Action, Probe};
+use onlooker::runtimes::{Action, Probe, Returns};
 
 use crate::link::Places;
 
@@ -24,7 +24,7 @@ pub fn of(file: &File, probes: &[Probe]) -> Result<Places> {
             Action::GoCopyMemory | Action::GoCopyReader => places.entered.push(probe.offset),
             _ => {
                 places.entered.push(probe.offset - probe.offset_in_function);
-                if probe.catches_return {
+                if probe.returns != Returns::Unseen {
                     places.returned.push(probe.offset - probe.offset_in_function);
                 }
             }

@@ -15,7 +15,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use onlooker::runtimes::{self, Found, Machine, Probe, sites};
+use onlooker::runtimes::{self, Found, Machine, Probe, Returns, sites};
 
 #[path = "../cost/bpf.rs"]
 #[expect(dead_code, reason = "shared with another bench, which uses the rest")]
@@ -177,9 +177,15 @@ impl Drop for Program {
 }
 
 fn ours(probes: &[Probe]) -> Places {
-    let entered = probes.iter().map(|probe| probe.offset).collect();
-    let returned = probes.iter().filter(|probe| probe.catches_return).map(|probe| probe.offset).collect();
-    Places { entered, returned }
+    let mut places = Places { entered: probes.iter().map(|probe| probe.offset).collect(), returned: Vec::new() };
+    for probe in probes {
+        match &probe.returns {
+            Returns::Unseen => {}
+            Returns::At(ends) => places.entered.extend(ends.iter().map(|end| end.offset)),
+            Returns::Caught => places.returned.push(probe.offset),
+        }
+    }
+    places
 }
 
 fn attach(file: &File, places: &Places) -> Result<Vec<OwnedFd>> {

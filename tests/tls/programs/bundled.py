@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0 OR MIT
-"""A client with the OpenSSL that a wheel has brought along, by calls of C; a server with Python's own. The argument is the
-folder that its libraries lie in."""
+"""Clients with the OpenSSL that a wheel has brought along, by calls of C; a server with Python's own. The arguments are the
+folders that libraries lie in, one for each client."""
 
 import ctypes
 import glob
@@ -11,16 +11,15 @@ import sys
 import common
 
 REQUESTS = 5
-# OpenSSL 1.0.2 has it under this name, and 1.1 keeps that for those who ask for it in C.
-METHOD = "SSLv23_client_method" if "1.0.2" in "".join(os.listdir(sys.argv[1])) else "TLS_client_method"
 
 
-def load():
-    crypto, library = (glob.glob(os.path.join(sys.argv[1], name))[0] for name in ("libcrypto-*", "libssl-*"))
-    ctypes.CDLL(crypto, ctypes.RTLD_GLOBAL)
+def load(folder):
+    (library,) = glob.glob(os.path.join(folder, "libssl-*"))
+    # OpenSSL 1.0.2 has it under this name, and 1.1 keeps that for those who ask for it in C.
+    method = "SSLv23_client_method" if "1.0.2" in library else "TLS_client_method"
     library = ctypes.CDLL(library)
     for function, result, arguments in [
-        (METHOD, ctypes.c_void_p, []),
+        (method, ctypes.c_void_p, []),
         ("SSL_CTX_new", ctypes.c_void_p, [ctypes.c_void_p]),
         ("SSL_new", ctypes.c_void_p, [ctypes.c_void_p]),
         ("SSL_set_fd", ctypes.c_int, [ctypes.c_void_p, ctypes.c_int]),
@@ -32,15 +31,13 @@ def load():
         getattr(library, function).restype, getattr(library, function).argtypes = result, arguments
     # 1.0.2 does nothing without it, and 1.1 has it no more.
     getattr(library, "SSL_library_init", int)()
-    return library
+    return library, library.SSL_CTX_new(getattr(library, method)())
 
 
 def main():
-    library, server = load(), common.Server()
-    context = library.SSL_CTX_new(getattr(library, METHOD)())
+    clients, server = [load(folder) for folder in sys.argv[1:]], common.Server()
 
-    def work(round):
-        paths = [f"/bundled/{round}/{number}" for number in range(REQUESTS)]
+    def talk(library, context, paths):
         with socket.create_connection(("127.0.0.1", server.port)) as connection:
             session = library.SSL_new(context)
             library.SSL_set_fd(session, connection.fileno())
@@ -55,7 +52,14 @@ def main():
                     answer += buffer.raw[:length]
                 common.check(path, answer)
             library.SSL_free(session)
-        return paths
+
+    def work(round):
+        asked = []
+        for number, client in enumerate(clients):
+            paths = [f"/bundled/{round}/{number}/{index}" for index in range(REQUESTS)]
+            talk(*client, paths)
+            asked += paths
+        return asked
 
     common.obey(server.port, work)
 

@@ -28,7 +28,10 @@ pub fn files(machine: Machine) -> Result<Vec<GuestFile>> {
         built.extend(go(machine, name, &out));
     }
     if machine == Machine::X86_64 {
-        built.extend(c("linked.c", "linked", &out, &["-static", "-l:libssl.a", "-l:libcrypto.a", "-pthread", "-ldl"]));
+        for name in ["linked", "fibers"] {
+            let options = ["-static", "-l:libssl.a", "-l:libcrypto.a", "-pthread", "-ldl"];
+            built.extend(c(&format!("{name}.c"), name, &out, &options));
+        }
         built.extend(c("loaded.c", "loaded", &out, &["-ldl"]));
         let options = ["-shared", "-fPIC", "-DLOADED", "-lssl", "-lcrypto", "-pthread"];
         built.extend(c("linked.c", "linked.so", &out, &options));

@@ -6,7 +6,7 @@
 //! shapes, so that a dozen masks do what a disassembler would; a shape that is not known ends the walk.
 //! A return is caught at the first instruction only: later ones may have signed or saved the return address.
 
-use super::{Arguments, CallSite, Leaves, Purpose, Site};
+use super::{Arguments, CallSite, Leaves, Leaving, Purpose, Site};
 
 /// Instructions that are walked for a site, as on x86-64.
 const WALK: usize = 16;
@@ -21,6 +21,11 @@ const COMPARE_BRANCH: Shape = (0x7e00_0000, 0x3400_0000);
 const TEST_BRANCH: Shape = (0x7e00_0000, 0x3600_0000);
 const ADR: Shape = (0x1f00_0000, 0x1000_0000);
 const RET: Shape = (0xffff_fc1f, 0xd65f_0000);
+/// `retaa` and `retab`, which check the return address's signature.
+const RET_SIGNED: Shape = (0xffff_fbff, 0xd65f_0bff);
+/// `br`, and its forms with a signature.
+const BRANCH_REGISTER: Shape = (0xfeff_f000, 0xd61f_0000);
+const ADD_EXTENDED: Shape = (0xffe0_0000, 0x8b20_0000);
 const HINT: Shape = (0xffff_f01f, 0xd503_201f);
 /// `stp`, before, after or without a change of the base register.
 const STORE_PAIR: Shape = (0x3e40_0000, 0x2800_0000);
@@ -83,19 +88,24 @@ pub fn calls(code: &[u8], address: u64) -> Vec<CallSite> {
     calls.map(|(offset, word)| CallSite { offset, target: relative(address + offset, word, 0, 26) }).collect()
 }
 
-pub fn first_call(code: &[u8], address: u64) -> Option<(u64, bool)> {
-    let mut untouched = true;
-    for (offset, word) in words(code).take(WALK) {
-        if is(word, BL) {
-            return Some((relative(address + offset, word, 0, 26), untouched));
+pub fn leaving(code: &[u8], address: u64) -> Option<Leaving> {
+    let inside = address..address + code.len() as u64;
+    let instructions: Vec<(u64, u32)> = words(code).collect();
+    let mut leaving = Leaving::default();
+    for (index, &(offset, word)) in instructions.iter().enumerate() {
+        if is(word, RET) || is(word, RET_SIGNED) {
+            leaving.sites.push(Site { offset, ..describe(&code[offset as usize..], address + offset) });
+        } else if is(word, BRANCH_REGISTER) {
+            // By a table of the function's own: its place was added up just before.
+            let before = &instructions[index.saturating_sub(3)..index];
+            if !before.iter().any(|(_, word)| is(*word, ADD_EXTENDED)) {
+                return None;
+            }
+        } else if let Some(target) = branch_target(word, address + offset).filter(|target| !inside.contains(target)) {
+            leaving.jumps.push(target);
         }
-        if is(word, B_COND) || is(word, COMPARE_BRANCH) || is(word, TEST_BRANCH) {
-            continue;
-        }
-        let register = written(word)?;
-        untouched &= register >= 4;
     }
-    None
+    Some(leaving)
 }
 
 fn is_simulated(word: u32) -> bool {

@@ -90,13 +90,21 @@ pub fn calls(machine: Machine, code: &[u8], address: u64) -> Vec<CallSite> {
     }
 }
 
-/// The target of the first call, on the way on which no jump is taken, if nothing returns before; and whether the first
-/// four arguments are passed on as they came.
+/// How a function is left.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Leaving {
+    /// Where it returns. A site's `stack` is what the stack pointer will have gone up by when it does.
+    pub sites: Vec<Site>,
+    /// Where it jumps to outside of itself: what is there returns in its place, or is a part of it that lies elsewhere.
+    pub jumps: Vec<u64>,
+}
+
+/// How the function is left whose whole code this is; nothing where it jumps to where the code does not tell.
 #[must_use]
-pub fn first_call(machine: Machine, code: &[u8], address: u64) -> Option<(u64, bool)> {
+pub fn leaving(machine: Machine, code: &[u8], address: u64) -> Option<Leaving> {
     match machine {
-        Machine::X86_64 => x86_64::first_call(code, address),
-        Machine::Arm64 => arm64::first_call(code, address),
+        Machine::X86_64 => x86_64::leaving(code, address),
+        Machine::Arm64 => arm64::leaving(code, address),
         Machine::Other => None,
     }
 }

@@ -26,7 +26,6 @@ const SSL_READ: &[u8] = &[
     0x48, 0x83, 0xec, 0x18, 0x64, 0x48, 0x8b, 0x04, 0x25, 0x28, 0, 0, 0, 0x48, 0x89, 0x44, 0x24, 0x08, 0x31, 0xc0,
     0x85, 0xd2, 0x78, 0x2f, 0x48, 0x89, 0xe1, 0x48, 0x63, 0xd2, 0xe8, 0x3d, 0xfe, 0xff, 0xff,
 ];
-const SSL_READ_EX: &[u8] = &[0x48, 0x83, 0xec, 0x08, 0xe8, 0x57, 0xfe, 0xff, 0xff, 0x31, 0xd2];
 
 #[test]
 fn arguments_are_read_at_the_first_jump() {
@@ -43,12 +42,45 @@ fn a_return_is_never_caught_past_a_change_of_the_stack() {
     check(Machine::X86_64, &code, Convention::C, Purpose::EntryAndReturn, 4, "push rbp", true);
 }
 
+/// The end of the same `SSL_read`: `mov rdx, [rsp+8]; sub rdx, fs:[28h]; jne; add rsp, 18h; xor edx, edx; ret`, and then
+/// `mov eax, -1; jmp` back to it.
+const GUARDED: &[u8] = &[
+    0x48, 0x8b, 0x54, 0x24, 0x08, 0x64, 0x48, 0x2b, 0x14, 0x25, 0x28, 0, 0, 0, 0x75, 0x0e, 0x48, 0x83, 0xc4, 0x18,
+    0x31, 0xd2, 0xc3, 0xb8, 0xff, 0xff, 0xff, 0xff, 0xeb, 0xe2, 0x90, 0x90,
+];
+
+#[track_caller]
+fn check_leaving(machine: Machine, code: &[u8], sites: &[(u64, bool, u32)], jumps: &[u64]) {
+    let found = leaving(machine, code, AT).expect("every way is told");
+    let found_sites: Vec<_> = found.sites.iter().map(|site| (site.offset, site.is_cheap, site.stack)).collect();
+    assert_eq!((found_sites.as_slice(), found.jumps.as_slice()), (sites, jumps), "{found:?}");
+}
+
 #[test]
-fn two_wrappers_of_one_function_are_known_by_their_call() {
-    let read = first_call(Machine::X86_64, SSL_READ, AT);
-    let read_ex = first_call(Machine::X86_64, SSL_READ_EX, AT);
-    assert_eq!(read, Some((AT + 35 - 0x1c3, false)));
-    assert_eq!(read_ex, Some((AT + 9 - 0x1a9, true)));
+fn a_return_is_seen_at_the_check_of_the_guard() {
+    check_leaving(Machine::X86_64, GUARDED, &[(14, true, 0x18)], &[]);
+    // `xor eax, eax` behind the check: it is not the result yet that is there.
+    let late: Vec<u8> = GUARDED.iter().enumerate().map(|(at, byte)| if at == 21 { 0xc0 } else { *byte }).collect();
+    check_leaving(Machine::X86_64, &late, &[(22, false, 0)], &[]);
+    // The jump back leads behind it.
+    let around: Vec<u8> = GUARDED.iter().enumerate().map(|(at, byte)| if at == 29 { 0xf2 } else { *byte }).collect();
+    check_leaving(Machine::X86_64, &around, &[(22, false, 0)], &[]);
+}
+
+#[test]
+fn a_jump_to_another_function_is_followed_if_it_is_told_where_to() {
+    // `test edi, edi; js +1; ret; jmp +100h`
+    check_leaving(Machine::X86_64, &[0x85, 0xff, 0x78, 1, 0xc3, 0xe9, 0, 1, 0, 0], &[(4, false, 0)], &[AT + 0x10a]);
+    // `pop rbx; jmp rax`
+    assert_eq!(leaving(Machine::X86_64, &[0x5b, 0xff, 0xe0], AT), None);
+    // `add rax, rdx; jmp rax; ret`: a table of the function's own.
+    check_leaving(Machine::X86_64, &[0x48, 0x01, 0xd0, 0xff, 0xe0, 0xc3], &[(5, false, 0)], &[]);
+    // `cbz x0; ret; b`
+    let code = arm(&[0xb400_0040, 0xd65f_03c0, 0x1400_0040]);
+    check_leaving(Machine::Arm64, &code, &[(4, true, 0)], &[AT + 8 + 0x100]);
+    // `br x16`, and the same behind `add x16, x16, w17, sxtw #2`
+    assert_eq!(leaving(Machine::Arm64, &arm(&[0xd61f_0200]), AT), None);
+    check_leaving(Machine::Arm64, &arm(&[0x8b31_ca10, 0xd61f_0200, 0xd65f_03c0]), &[(8, true, 0)], &[]);
 }
 
 #[test]
@@ -123,9 +155,11 @@ fn any_bytes_have_a_site() {
         for machine in [Machine::X86_64, Machine::Arm64] {
             for purpose in [Purpose::Entry, Purpose::EntryAndReturn] {
                 let site = find(machine, &code, AT, Convention::C, THREE, purpose);
+                let left = leaving(machine, &code, AT).unwrap_or_default();
+                assert!(left.sites.iter().all(|site| site.offset < 24), "{code:x?}");
                 assert!(site.offset < 24 && (purpose == Purpose::Entry || site.stack == 0), "{code:x?}");
             }
-            let _ = (calls(machine, &code, AT), first_call(machine, &code, AT));
+            let _ = calls(machine, &code, AT);
         }
     }
 }

@@ -10,7 +10,7 @@ use iced_x86::{
     Code, Decoder, DecoderOptions, FastFormatter, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
 };
 
-use super::{Arguments, CallSite, Convention, Leaves, Purpose, Site};
+use super::{Arguments, CallSite, Convention, Leaves, Leaving, Purpose, Site};
 
 /// Instructions that are walked for a site. Larger: a site far from the entry that other ways may lead around.
 /// Smaller: long prologues end at their entry.
@@ -85,22 +85,76 @@ pub fn calls(code: &[u8], address: u64) -> Vec<CallSite> {
     calls.map(|call| CallSite { offset: call.ip() - address, target: call.near_branch_target() }).collect()
 }
 
-pub fn first_call(code: &[u8], address: u64) -> Option<(u64, bool)> {
-    let mut information = InstructionInfoFactory::new();
-    let mut untouched = true;
-    for instruction in decode(code, address).iter().take(WALK) {
+pub fn leaving(code: &[u8], address: u64) -> Option<Leaving> {
+    let instructions: Vec<Instruction> = decode(code, address).into_iter().collect();
+    let inside = address..address + code.len() as u64;
+    let targets = jump_targets(code, address);
+    let mut leaving = Leaving::default();
+    for (index, instruction) in instructions.iter().enumerate() {
+        let before = &instructions[..index];
         match instruction.flow_control() {
-            FlowControl::Call if instruction.code() == Code::Call_rel32_64 => {
-                return Some((instruction.near_branch_target(), untouched));
+            FlowControl::Return => leaving.sites.push(leaving_site(before, instruction, &targets, address)),
+            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
+                let target = instruction.near_branch_target();
+                if !inside.contains(&target) {
+                    leaving.jumps.push(target);
+                }
             }
-            FlowControl::Next => {
-                untouched &= !writes_any(&mut information, &instruction, &C_ARGUMENTS, 0b1111);
-            }
-            FlowControl::ConditionalBranch => {}
-            _ => return None,
+            FlowControl::IndirectBranch if !is_by_table(before, instruction) => return None,
+            _ if instruction.is_invalid() => return None,
+            _ => {}
         }
     }
-    None
+    Some(leaving)
+}
+
+/// The check that the stack is whole, just before a return, is a jump that the kernel emulates, and is never taken by a
+/// program that goes on.
+fn leaving_site(before: &[Instruction], end: &Instruction, targets: &[u64], address: u64) -> Site {
+    let mut information = InstructionInfoFactory::new();
+    let mut stack = 0;
+    for (index, instruction) in before.iter().enumerate().rev().take(WALK) {
+        let next = instruction.next_ip();
+        if targets.iter().any(|target| (next..=end.ip()).contains(target)) {
+            break;
+        }
+        let is_check = instruction.is_jcc_short_or_near() && index > 0 && reads_guard(&before[index - 1]);
+        if is_check {
+            return Site { offset: instruction.ip() - address, stack, ..site(instruction, true) };
+        }
+        let released = match instruction.code() {
+            Code::Pop_r64 => 8,
+            Code::Add_rm64_imm8 | Code::Add_rm64_imm32 if instruction.op0_register() == Register::RSP => {
+                instruction.immediate(1) as u32
+            }
+            _ if writes(&mut information, instruction, Register::RSP) => break,
+            _ => 0,
+        };
+        let is_plain = instruction.flow_control() == FlowControl::Next;
+        if !is_plain || writes(&mut information, instruction, Register::RAX) {
+            break;
+        }
+        stack += released;
+    }
+    Site { offset: end.ip() - address, ..site(end, false) }
+}
+
+/// The stack's guard lies at this place of the thread's own memory, in glibc and in musl (x86-64 psABI, 3.4.6 of GCC's manual:
+/// `-mstack-protector-guard`).
+fn reads_guard(instruction: &Instruction) -> bool {
+    instruction.memory_segment() == Register::FS && instruction.memory_displacement64() == 0x28
+}
+
+/// A jump by a table of the function's own, and not to another function: a place in a table, or one that was added up just
+/// before; or marked to be one, where other jumps are watched by the processor.
+fn is_by_table(before: &[Instruction], jump: &Instruction) -> bool {
+    let is_added = |instruction: &Instruction| {
+        matches!(instruction.code(), Code::Add_r64_rm64 | Code::Add_rm64_r64)
+            && instruction.op0_register() == jump.op0_register()
+    };
+    jump.memory_index() != Register::None
+        || jump.segment_prefix() == Register::DS
+        || before.iter().rev().take(3).any(is_added)
 }
 
 /// Where the function's own jumps lead.
