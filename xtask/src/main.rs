@@ -13,6 +13,7 @@ mod ci;
 mod cluster;
 mod collector;
 mod demo;
+mod e2e;
 mod fuzz;
 mod go_program;
 mod image;
@@ -47,8 +48,9 @@ cargo xtask TASK
   vm KERNEL -- PROGRAM ARGUMENTS…
                       run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
-  cluster             build the Kubernetes API, helm and the Compose reader that the tests of deploy/ ask, once per
-                      machine (about fifteen minutes)
+  e2e cluster [TEST]  install Onlooker in a real cluster of one node, beside workloads of each kind
+  cluster             build Kubernetes, helm, kwok and the Compose reader, and install what a node has beside them, once
+                      per machine (about twenty minutes)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
@@ -82,6 +84,7 @@ fn run() -> Result<()> {
         ["bench", "load", options @ ..] => bench::load(options),
         ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
+        ["e2e", "cluster", filter @ ..] => e2e::run(filter),
         ["cluster"] => cluster::run().map(drop),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {
