@@ -8,10 +8,12 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 mod bench;
+mod bill;
 mod build;
 mod ci;
 mod cluster;
 mod collector;
+mod deb;
 mod demo;
 mod e2e;
 mod fuzz;
@@ -32,7 +34,9 @@ cargo xtask TASK
 
   setup               install what building and testing need; does nothing where all is there
   build               build the static binary: target/release/onlooker
-  image               a container image of it, without a container engine: target/onlooker-image.tar
+  image               a container image of it, without a container engine: target/onlooker-image.tar (--arm64: with that
+                      machine's binary beside this one's)
+  deb                 a Debian package of it: target/onlooker_VERSION_amd64.deb
   demo                start sample services, watch them and show their traces
   test                all tests that this machine allows; says what it skipped and why
   ci                  every check that CI makes (--without-tests: all but the tests)
@@ -70,6 +74,8 @@ fn run() -> Result<()> {
         ["setup"] => setup::run(),
         ["build"] => build::run().map(drop),
         ["image"] => image::run().map(drop),
+        ["image", "--arm64"] => image::run_for_both().map(drop),
+        ["deb"] => deb::run().map(drop),
         ["demo", ..] => demo::run(),
         ["test"] => test::run(),
         ["ci"] => ci::run(ci::Tests::Run),

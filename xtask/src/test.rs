@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, cluster, collector, image, pod_monitors,
+    build, cluster, collector, deb, image, pod_monitors,
     steps::{output_of, say},
     tally::{Tally, run_tests},
     workspace::{cargo, has_capability, is_root, onlooker},
@@ -55,6 +55,7 @@ pub fn run_all() -> Result<Tally> {
         Ok(archive) => (Some(("ONLOOKER_IMAGE", archive)), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
+    let package = deb::run().ok().map(|package| ("ONLOOKER_DEB", package));
     let helm = cluster::HELM.find().map(|program| ("ONLOOKER_HELM", program));
     let compose = cluster::COMPOSE.find().map(|program| ("ONLOOKER_COMPOSE", program));
     let counter = cluster::COUNTER.find().map(|program| ("ONLOOKER_COUNTER", program));
@@ -74,7 +75,7 @@ pub fn run_all() -> Result<Tally> {
         suite(
             "deploy",
             kernel.clone().or(unmade.clone()).or(confined.clone()),
-            &[image.clone(), helm.clone(), compose, collector.clone()],
+            &[image.clone(), package, helm.clone(), compose, collector.clone()],
         ),
         suite("cluster", kernel.clone().or(absent), &[kubernetes.clone(), helm.clone(), monitors]),
         suite(
