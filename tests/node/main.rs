@@ -11,3 +11,4 @@ mod profiles;
 mod removal;
 mod shop;
 mod update;
+mod walk;

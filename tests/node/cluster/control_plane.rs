@@ -72,6 +72,8 @@ impl Controllers {
             ("leader-elect", "false"),
             ("bind-address", "127.0.0.1"),
             ("cert-dir", &*site.text("controllers")),
+            // A node whose kubelet is feigned, or kept waiting for a processor, is not given up.
+            ("node-monitor-grace-period", "1h"),
             // Pods are made by thousands.
             ("kube-api-qps", "1000"),
             ("kube-api-burst", "1000"),
