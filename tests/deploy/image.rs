@@ -15,13 +15,20 @@ use ring::digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
-use super::container::{Container, Rights};
+use super::{
+    container::{Container, Rights},
+    package::check_bill,
+};
 
 /// An unpacked image.
 pub struct Image {
     folder: TempDir,
     pub config: Value,
+    bill: Value,
 }
+
+/// What the bill of materials is called.
+const BILL: &str = "application/vnd.cyclonedx+json";
 
 impl Image {
     pub fn unpack() -> Result<Self> {
@@ -31,10 +38,21 @@ impl Image {
         unpack(Path::new(&archive), &layout)?;
         let version: Value = serde_json::from_slice(&fs::read(layout.join("oci-layout"))?)?;
         ensure!(version["imageLayoutVersion"] == "1.0.0", "{version}");
-        let index: Value = serde_json::from_slice(&fs::read(layout.join("index.json"))?)?;
-        let manifest = &index["manifests"][0];
-        let manifest: Value = serde_json::from_slice(&fs::read(blob(&layout, manifest)?)?)?;
-        let config: Value = serde_json::from_slice(&fs::read(blob(&layout, &manifest["config"])?)?)?;
+        let read = |file: PathBuf| -> Result<Value> { Ok(serde_json::from_slice(&fs::read(file)?)?) };
+        let entry = read(layout.join("index.json"))?["manifests"].as_array().cloned().unwrap_or_default();
+        ensure!(entry.len() == 1, "who names none takes the only one: {entry:?}");
+        let all = read(blob(&layout, &entry[0])?)?["manifests"].as_array().cloned().context("an index of manifests")?;
+        let image =
+            all.iter().find(|entry| entry["platform"]["architecture"] == "amd64").context("for this machine")?;
+        let manifest = read(blob(&layout, image)?)?;
+        let config = read(blob(&layout, &manifest["config"])?)?;
+        let mut bill = None;
+        for entry in all.iter().filter(|entry| entry["artifactType"] == BILL) {
+            let artifact = read(blob(&layout, entry)?)?;
+            if artifact["subject"]["digest"] == image["digest"] {
+                bill = Some(read(blob(&layout, &artifact["layers"][0])?)?);
+            }
+        }
         let layers = manifest["layers"].as_array().context("a manifest has layers")?;
         for (index, layer) in layers.iter().enumerate() {
             ensure!(layer["mediaType"] == "application/vnd.oci.image.layer.v1.tar", "{layer}");
@@ -42,7 +60,7 @@ impl Image {
             ensure!(config["rootfs"]["diff_ids"][index] == layer["digest"], "{config}");
             unpack(&blob(&layout, layer)?, &folder.path().join("root"))?;
         }
-        Ok(Self { folder, config })
+        Ok(Self { folder, config, bill: bill.context("the image has a bill of materials")? })
     }
 
     pub fn root(&self) -> PathBuf {
@@ -88,5 +106,5 @@ fn the_image_is_whole_and_holds_one_static_program() -> Result<()> {
     let output = Container::new(&image, Rights::Everything)?.command().arg("--version").output()?;
     let version = config["config"]["Labels"]["org.opencontainers.image.version"].as_str().context("a version")?;
     ensure!(String::from_utf8(output.stdout)?.trim() == format!("onlooker {version}"), "{version}");
-    Ok(())
+    check_bill(&image.bill, version)
 }

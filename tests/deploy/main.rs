@@ -14,6 +14,7 @@ mod chart;
 mod container;
 mod image;
 mod memory;
+mod package;
 mod profiles;
 #[path = "../tls/program.rs"]
 #[expect(dead_code, reason = "the TLS tests start servers with it as well")]

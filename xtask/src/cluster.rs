@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask cluster`: the Kubernetes API that the cluster tests talk to: kube-apiserver, kubectl and etcd; and helm and
-//! the library of Docker Compose, which read what `deploy/` holds.
+//! `cargo xtask cluster`: what the cluster tests run: the programs of Kubernetes, etcd, and what a node has beside the
+//! kubelet; helm and the library of Docker Compose, which read what `deploy/` holds; kwok, which feigns pods by thousands.
 //!
 //! Kubernetes publishes no module of programs, so that they are built from its source, whose every part
-//! `tests/cluster/kubernetes/go.sum` pins by hash: about eight minutes of CPU, once per machine, kept beside the collector.
-//! etcd is Debian's. `cargo xtask test` uses what is there and does not build it.
+//! `tests/cluster/kubernetes/go.sum` pins by hash: about twelve minutes of CPU, once per machine, kept beside the collector.
+//! etcd, containerd and runc are Debian's. `cargo xtask test` uses what is there and does not build it.
 
 use std::{
     fs,
@@ -24,7 +24,25 @@ use crate::{
     workspace::{find_program, root},
 };
 
-const PROGRAMS: [&str; 2] = ["kube-apiserver", "kubectl"];
+/// Enough for an API that nobody runs pods for.
+const API: [&str; 2] = ["kube-apiserver", "kubectl"];
+
+/// What else a node takes.
+const NODE: [&str; 4] = ["kube-controller-manager", "kube-scheduler", "kubelet", "kube-proxy"];
+
+/// Programs of Debian's that a node runs, and the packages that have them.
+const RUNTIME: [(&str, &str); 6] = [
+    ("/usr/bin/containerd", "containerd"),
+    ("/usr/sbin/runc", "runc"),
+    ("/usr/lib/cni/bridge", "containernetworking-plugins"),
+    ("/usr/sbin/iptables", "iptables"),
+    ("/usr/sbin/dnsmasq", "dnsmasq-base"),
+    ("/bin/busybox", "busybox-static"),
+];
+
+/// Of pods in the node's tests, from Debian as well.
+const WORKLOADS: [(&str, &str); 3] =
+    [("/usr/sbin/nginx", "nginx-light"), ("/usr/bin/node", "nodejs"), ("/usr/bin/python3", "python3-minimal")];
 
 pub const HELM: GoProgram = GoProgram {
     name: "helm",
@@ -41,22 +59,62 @@ pub const COMPOSE: GoProgram = GoProgram {
     ..HELM
 };
 
-/// The folder of the programs, or what is missing.
+pub const KWOK: GoProgram = GoProgram {
+    name: "kwok",
+    folder: "tests/node/kwok",
+    sources: &["go.mod", "go.sum"],
+    package: "sigs.k8s.io/kwok/cmd/kwok",
+    cost: "two minutes of CPU",
+};
+
+/// The server in Go that a pod of the node's tests runs.
+pub const COUNTER: GoProgram = GoProgram {
+    name: "counter",
+    folder: "tests/node/workloads/go",
+    sources: &["go.mod", "main.go"],
+    package: ".",
+    cost: "seconds",
+};
+
+/// The folder of the programs, or what is missing for the API.
 pub fn find() -> Result<PathBuf, String> {
     let folder = folder().map_err(|error| format!("{error:#}"))?;
-    let missing = PROGRAMS.iter().chain(&["etcd"]).find(|name| !folder.join(name).exists());
-    missing.map_or(Ok(folder), |name| {
-        Err(format!("{name} is not there: `cargo xtask cluster` builds it, once per machine"))
-    })
+    let missing = API.iter().chain(&["etcd"]).find(|name| !folder.join(name).exists());
+    missing.map_or(Ok(folder), |name| Err(not_there(name)))
 }
 
-/// Builds what is missing.
+/// What is missing for a node, where the API is there.
+pub fn node_obstacle() -> Option<String> {
+    let folder = match find() {
+        Ok(folder) => folder,
+        Err(missing) => return Some(missing),
+    };
+    let built = NODE.iter().find(|name| !folder.join(name).exists());
+    let installed = || RUNTIME.iter().chain(&WORKLOADS).find(|(program, _)| !Path::new(program).exists());
+    let own = || [&KWOK, &COUNTER].into_iter().find(|program| program.find().is_none());
+    built
+        .copied()
+        .or_else(|| installed().map(|(program, _)| *program))
+        .or_else(|| own().map(|program| program.name))
+        .map(not_there)
+}
+
+fn not_there(name: &str) -> String {
+    format!("{name} is not there: `cargo xtask cluster` builds it, once per machine")
+}
+
+/// Builds and installs what is missing.
 pub fn run() -> Result<PathBuf> {
     let folder = folder()?;
     fs::create_dir_all(&folder)?;
-    for name in PROGRAMS {
+    for name in API.iter().chain(&NODE) {
         if !folder.join(name).exists() {
             build(name, &folder.join(name))?;
+        }
+    }
+    for (program, package) in RUNTIME.iter().chain(&WORKLOADS) {
+        if !Path::new(program).exists() {
+            install_package(package, "to run pods")?;
         }
     }
     let etcd = folder.join("etcd");
@@ -67,11 +125,11 @@ pub fn run() -> Result<PathBuf> {
         let _ = fs::remove_file(&etcd);
         symlink(find_program("etcd").context("etcd is installed and not on the path")?, &etcd)?;
     }
-    let (helm, compose) = (HELM.build()?, COMPOSE.build()?);
+    let programs = [HELM, COMPOSE, KWOK, COUNTER].map(|program| program.build());
     let monitors = pod_monitors::fetch()?;
     say(format!("cluster: {}", folder.display()));
-    for place in [helm, compose, monitors] {
-        say(format!("cluster: {}", place.display()));
+    for place in programs.into_iter().chain([Ok(monitors)]) {
+        say(format!("cluster: {}", place?.display()));
     }
     Ok(folder)
 }

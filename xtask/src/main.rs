@@ -8,11 +8,14 @@ use std::{env, process::ExitCode};
 use anyhow::{Result, bail};
 
 mod bench;
+mod bill;
 mod build;
 mod ci;
 mod cluster;
 mod collector;
+mod deb;
 mod demo;
+mod e2e;
 mod fuzz;
 mod go_program;
 mod image;
@@ -31,7 +34,9 @@ cargo xtask TASK
 
   setup               install what building and testing need; does nothing where all is there
   build               build the static binary: target/release/onlooker
-  image               a container image of it, without a container engine: target/onlooker-image.tar
+  image               a container image of it, without a container engine: target/onlooker-image.tar (--arm64: with that
+                      machine's binary beside this one's)
+  deb                 a Debian package of it: target/onlooker_VERSION_amd64.deb
   demo                start sample services, watch them and show their traces
   test                all tests that this machine allows; says what it skipped and why
   ci                  every check that CI makes (--without-tests: all but the tests)
@@ -48,8 +53,9 @@ cargo xtask TASK
   vm KERNEL -- PROGRAM ARGUMENTS…
                       run a static program on another kernel
   record-corpus       make the recordings of the replay tests again (then UPDATE_EXPECTED=1)
-  cluster             build the Kubernetes API, helm and the Compose reader that the tests of deploy/ ask, once per
-                      machine (about fifteen minutes)
+  e2e cluster [TEST]  install Onlooker in a real cluster of one node, beside workloads of each kind
+  cluster             build Kubernetes, helm, kwok and the Compose reader, and install what a node has beside them, once
+                      per machine (about twenty minutes)
   collector           build the OpenTelemetry collector of the end-to-end tests, once per machine
 ";
 
@@ -69,6 +75,8 @@ fn run() -> Result<()> {
         ["setup"] => setup::run(),
         ["build"] => build::run().map(drop),
         ["image"] => image::run().map(drop),
+        ["image", "--arm64"] => image::run_for_both().map(drop),
+        ["deb"] => deb::run().map(drop),
         ["demo", ..] => demo::run(),
         ["test"] => test::run(),
         ["ci"] => ci::run(ci::Tests::Run),
@@ -84,6 +92,7 @@ fn run() -> Result<()> {
         ["bench", "load", options @ ..] => bench::load(options),
         ["bench", "cost", options @ ..] => bench::cost(options),
         ["record-corpus", scenarios @ ..] => record_corpus::run(scenarios),
+        ["e2e", "cluster", filter @ ..] => e2e::run(filter),
         ["cluster"] => cluster::run().map(drop),
         ["collector"] => collector::run().map(drop),
         [] | ["--help" | "-h" | "help"] => {

@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, cluster, collector, image, pod_monitors,
+    build, cluster, collector, deb, image, pod_monitors,
     steps::{output_of, say},
     tally::{Tally, run_tests},
     workspace::{cargo, has_capability, is_root, onlooker},
@@ -55,8 +55,11 @@ pub fn run_all() -> Result<Tally> {
         Ok(archive) => (Some(("ONLOOKER_IMAGE", archive)), None),
         Err(error) => (None, Some(format!("{error:#}"))),
     };
+    let package = deb::run().ok().map(|package| ("ONLOOKER_DEB", package));
     let helm = cluster::HELM.find().map(|program| ("ONLOOKER_HELM", program));
     let compose = cluster::COMPOSE.find().map(|program| ("ONLOOKER_COMPOSE", program));
+    let counter = cluster::COUNTER.find().map(|program| ("ONLOOKER_COUNTER", program));
+    let kwok = cluster::KWOK.find().map(|program| ("ONLOOKER_KWOK", program));
     let monitors = pod_monitors::find().map(|file| ("ONLOOKER_POD_MONITORS", file));
     // Its tests run the image in containers of their own making.
     let confined = (!has_capability(CAP_SYS_ADMIN)).then(|| "they need CAP_SYS_ADMIN, to mount".to_owned());
@@ -68,9 +71,18 @@ pub fn run_all() -> Result<Tally> {
     let suites = [
         suite("kernel", kernel.clone(), &[]),
         suite("tls", kernel.clone(), &[]),
-        suite("e2e", kernel.clone().or(missing), from_ref(&collector)),
-        suite("deploy", kernel.clone().or(unmade).or(confined), &[image, helm.clone(), compose, collector]),
-        suite("cluster", kernel.or(absent), &[kubernetes, helm, monitors]),
+        suite("e2e", kernel.clone().or(missing.clone()), from_ref(&collector)),
+        suite(
+            "deploy",
+            kernel.clone().or(unmade.clone()).or(confined.clone()),
+            &[image.clone(), package, helm.clone(), compose, collector.clone()],
+        ),
+        suite("cluster", kernel.clone().or(absent), &[kubernetes.clone(), helm.clone(), monitors]),
+        suite(
+            "node",
+            kernel.or_else(cluster::node_obstacle).or(missing).or(unmade).or(confined),
+            &[kubernetes, helm, collector, image, counter, kwok],
+        ),
     ];
     for suite in suites {
         summary.push((suite.name, suite.run()?, suite.obstacle));

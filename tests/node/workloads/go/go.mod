@@ -1,0 +1,3 @@
+module onlooker.test/counter
+
+go 1.24
