@@ -3,7 +3,7 @@
 //!
 //! Does not: know what is made of them; `pods.rs` and `peers.rs` keep them.
 
-use serde::{Deserialize, de::DeserializeOwned};
+use serde::{Deserialize, Deserializer, de::DeserializeOwned};
 
 use super::{pod::Pod, service::Service, slice::Slice};
 
@@ -43,6 +43,11 @@ pub enum News {
     Pod(Change<Pod>),
     Service(Change<Service>),
     Slice(Change<Slice>),
+}
+
+/// A list that the API server writes as `null` where it is empty, as it does in every bookmark of a watch.
+pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
+    Option::deserialize(deserializer).map(Option::unwrap_or_default)
 }
 
 /// Of an object's metadata, what the kinds need that are only looked up by their names.

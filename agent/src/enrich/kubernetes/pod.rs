@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 
-use super::object::{Change, News, Object, Written};
+use super::object::{Change, News, Object, Written, list};
 
 /// Labels, annotations and containers of one pod. Larger: a pod with thousands costs memory on every node it visits.
 /// Smaller: selectors do not see what is past it.
@@ -102,8 +102,11 @@ struct Reference {
 struct Spec {
     node_name: String,
     host_network: bool,
+    #[serde(deserialize_with = "list")]
     containers: Vec<Named>,
+    #[serde(deserialize_with = "list")]
     init_containers: Vec<Named>,
+    #[serde(deserialize_with = "list")]
     ephemeral_containers: Vec<Named>,
 }
 
@@ -118,10 +121,13 @@ struct Named {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     phase: String,
-    #[serde(rename = "podIPs")]
+    #[serde(rename = "podIPs", deserialize_with = "list")]
     addresses: Vec<Address>,
+    #[serde(deserialize_with = "list")]
     container_statuses: Vec<Running>,
+    #[serde(deserialize_with = "list")]
     init_container_statuses: Vec<Running>,
+    #[serde(deserialize_with = "list")]
     ephemeral_container_statuses: Vec<Running>,
 }
 
@@ -274,5 +280,10 @@ pub(super) mod tests {
         let text = r#"{"metadata": {"name": "a", "labels": null, "ownerReferences": null}}"#;
         let pod: Pod = serde_json::from_str::<WrittenPod>(text).expect("a pod").into();
         assert_eq!(pod, Pod { name: "a".to_owned(), ..Pod::default() });
+        // As a watch's bookmarks are written.
+        let text =
+            r#"{"metadata": {"resourceVersion": "7"}, "spec": {"containers": null}, "status": {"podIPs": null}}"#;
+        let bookmark = serde_json::from_str::<WrittenPod>(text).expect("a pod");
+        assert_eq!(bookmark.version(), "7");
     }
 }

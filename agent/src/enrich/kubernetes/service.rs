@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::object::{Change, Metadata, News, Object, Written};
+use super::object::{Change, Metadata, News, Object, Written, list};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
@@ -36,7 +36,7 @@ pub struct WrittenService {
 struct Spec {
     #[serde(rename = "clusterIP")]
     cluster_ip: String,
-    #[serde(rename = "clusterIPs")]
+    #[serde(rename = "clusterIPs", deserialize_with = "list")]
     cluster_ips: Vec<String>,
 }
 

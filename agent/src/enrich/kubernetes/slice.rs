@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::object::{Change, Metadata, News, Object, Written};
+use super::object::{Change, Metadata, News, Object, Written, list};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -33,13 +33,16 @@ pub struct Endpoint {
 #[serde(default)]
 pub struct WrittenSlice {
     metadata: Metadata,
-    endpoints: Option<Vec<WrittenEndpoint>>,
-    ports: Option<Vec<Port>>,
+    #[serde(deserialize_with = "list")]
+    endpoints: Vec<WrittenEndpoint>,
+    #[serde(deserialize_with = "list")]
+    ports: Vec<Port>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WrittenEndpoint {
+    #[serde(deserialize_with = "list")]
     addresses: Vec<String>,
     target_ref: Option<Target>,
 }
@@ -81,14 +84,13 @@ impl Written for WrittenSlice {
 impl From<WrittenSlice> for Slice {
     fn from(WrittenSlice { metadata, endpoints, ports }: WrittenSlice) -> Self {
         let Metadata { namespace, name, labels, .. } = metadata;
-        let ports = ports.unwrap_or_default().into_iter();
+        let ports = ports.into_iter();
         let is_tcp = |port: &Port| port.protocol.as_deref().is_none_or(|protocol| protocol == "TCP");
-        let endpoints =
-            endpoints.unwrap_or_default().into_iter().flat_map(|WrittenEndpoint { addresses, target_ref }| {
-                let pod = target_ref.filter(|target| target.kind == "Pod").map(|target| target.name);
-                let addresses = addresses.into_iter().filter_map(|address| address.parse().ok());
-                addresses.map(move |address| Endpoint { address, pod: pod.clone() })
-            });
+        let endpoints = endpoints.into_iter().flat_map(|WrittenEndpoint { addresses, target_ref }| {
+            let pod = target_ref.filter(|target| target.kind == "Pod").map(|target| target.name);
+            let addresses = addresses.into_iter().filter_map(|address| address.parse().ok());
+            addresses.map(move |address| Endpoint { address, pod: pod.clone() })
+        });
         Self {
             namespace,
             name,
