@@ -35,6 +35,7 @@ pub enum Family {
     TlsUnreadable,
     SpansWithoutPod,
     PodsRefused,
+    PeersRefused,
     ClusterFailures,
 }
 
@@ -62,6 +63,7 @@ impl Family {
             Self::TlsUnreadable => "onlooker_tls_unreadable_total",
             Self::SpansWithoutPod => "onlooker_spans_without_pod_total",
             Self::PodsRefused => "onlooker_kubernetes_pods_refused_total",
+            Self::PeersRefused => "onlooker_kubernetes_peers_refused_total",
             Self::ClusterFailures => "onlooker_kubernetes_failures_total",
         }
     }
@@ -88,6 +90,7 @@ impl Family {
             Self::TlsUnreadable => "Programs that speak TLS and cannot be read.",
             Self::SpansWithoutPod => "Spans of pods that left before the API server had told of the pod.",
             Self::PodsRefused => "Pods of this node that are not known, for want of room.",
+            Self::PeersRefused => "Services and endpoints that are not known, for want of room.",
             Self::ClusterFailures => "Requests to the API server that failed.",
         }
     }

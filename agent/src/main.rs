@@ -45,8 +45,8 @@ fn obey(Invocation { command, warnings }: Invocation) -> ExitCode {
         Command::Run(config) => status(run::run(&config, None)),
         Command::Record { file, config } => status(run::run(&config, Some(&file))),
         Command::Replay { file, config } => status(replay::replay(&config, &file)),
-        Command::Doctor { json, pids } => {
-            let report = doctor::examine(&pids);
+        Command::Doctor { json, pids, kubernetes } => {
+            let report = doctor::examine(&pids, &kubernetes);
             let text = if json {
                 serde_json::to_string_pretty(&report).expect("a report is plain data") + "\n"
             } else {

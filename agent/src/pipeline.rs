@@ -213,7 +213,8 @@ impl WayOut {
             self.unwanted.increment();
             return;
         }
-        if let Some(released) = self.policy.release(span, enrich.resource(span.tgid)) {
+        let resource = enrich.complete(span);
+        if let Some(released) = self.policy.release(span, resource) {
             self.outputs.handle_span(released);
         }
     }

@@ -25,7 +25,7 @@ use crate::{
     doctor,
     enrich::{
         Enrich, FactSource as _, LiveFacts,
-        kubernetes::{AccessError, Pods},
+        kubernetes::{AccessError, ClusterDomain, Peers, Pods},
     },
     export::{Outputs, otlp::OtlpError, terminal},
     ledger::{Family, Ledger},
@@ -109,8 +109,8 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let health = Arc::new(Health::default());
     let services = Services::start(config, &ledger, &health)?;
     let stdout = printing::start(config, &ledger).map_err(RunError::Thread)?;
-    let pods = services.pods();
-    if pods.is_some() {
+    let news = services.news();
+    if news.is_some() {
         judge.join_cluster();
     } else if judge.asks_pods() {
         warn!("selectors ask for pods, and there is no cluster to tell of any: what they ask for matches nothing");
@@ -128,8 +128,9 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
     let outputs = Outputs::new(stdout, services.otlp(), &ledger);
     let recorder = record_to.map(Recorder::create).transpose()?;
     let mut enrich = Enrich::new(config, LiveFacts);
-    if let Some(changes) = pods {
-        enrich.join_cluster(Pods::new(&ledger), changes, config.kubernetes.cluster_name.clone());
+    if let Some(news) = news {
+        let peers = Peers::new(ClusterDomain::find(), &ledger);
+        enrich.join_cluster(Pods::new(&ledger), peers, news, config.kubernetes.cluster_name.clone());
     }
     let policy = Policy::new(&config.sampler, &ledger);
     let pipeline = Pipeline::new(&ledger, WallClock::new(SystemClocks), enrich, policy, outputs);

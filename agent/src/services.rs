@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! What talks to the outside, on a thread of its own: the admin server, the sender of spans, the watch of pods, signals.
+//! What talks to the outside, on a thread of its own: the admin server, the sender of spans, the watch of the cluster, signals.
 //!
-//! In: the configuration. Out: the exporter's near end, what is told of pods, and whether it is time to stop.
+//! In: the configuration. Out: the exporter's near end, what is told of the cluster, and whether it is time to stop.
 
 use std::{
     sync::{
@@ -24,7 +24,7 @@ use crate::{
     config::Config,
     enrich::{
         FactSource as _, LiveFacts,
-        kubernetes::{PodChange, PodWatch},
+        kubernetes::{ClusterWatch, News},
     },
     export::{
         Outputs,
@@ -38,8 +38,8 @@ use crate::{
 pub struct Services {
     otlp: Option<OtlpExporter>,
     is_stopping: Arc<AtomicBool>,
-    /// What the API server tells of this node's pods, until the pipeline takes it.
-    pods: Mutex<Option<mpsc::Receiver<PodChange>>>,
+    /// What the API server tells, until the pipeline takes it.
+    news: Mutex<Option<mpsc::Receiver<News>>>,
     /// Told when the pipeline has given its last span, and until when to send.
     last_span: Mutex<Option<oneshot::Sender<Instant>>>,
     thread: JoinHandle<()>,
@@ -67,7 +67,7 @@ impl Services {
             }
             None => None,
         };
-        let (watch, pods) = PodWatch::new(&config.kubernetes, &LiveFacts.host().name, ledger)?.unzip();
+        let (watch, news) = ClusterWatch::new(&config.kubernetes, &LiveFacts.host().name, ledger)?.unzip();
         let signals = Signals::new().map_err(RunError::Thread)?;
         let is_stopping = Arc::new(AtomicBool::new(false));
         let stopping = Arc::clone(&is_stopping);
@@ -76,7 +76,7 @@ impl Services {
         let thread = thread
             .spawn(move || runtime.block_on(serve(admin, far, watch, signals, stopping, last_span)))
             .map_err(RunError::Thread)?;
-        Ok(Self { otlp: near, is_stopping, pods: Mutex::new(pods), last_span: Mutex::new(Some(sender)), thread })
+        Ok(Self { otlp: near, is_stopping, news: Mutex::new(news), last_span: Mutex::new(Some(sender)), thread })
     }
 
     /// The pipeline's end of the way to the collector.
@@ -87,8 +87,8 @@ impl Services {
 
     /// The pipeline's end of the way from the API server, once; nothing where there is no cluster.
     #[must_use]
-    pub fn pods(&self) -> Option<mpsc::Receiver<PodChange>> {
-        self.pods.lock().unwrap_or_else(PoisonError::into_inner).take()
+    pub fn news(&self) -> Option<mpsc::Receiver<News>> {
+        self.news.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// A signal has come.
@@ -118,7 +118,7 @@ impl Services {
 async fn serve(
     admin: Option<Server>,
     sender: Option<OtlpSender>,
-    pods: Option<PodWatch>,
+    cluster: Option<ClusterWatch>,
     signals: Signals,
     is_stopping: Arc<AtomicBool>,
     last_span: oneshot::Receiver<Instant>,
@@ -138,8 +138,8 @@ async fn serve(
         }
     };
     let watching = async {
-        if let Some(pods) = pods {
-            pods.run().await;
+        if let Some(cluster) = cluster {
+            cluster.run().await;
         }
         std::future::pending::<()>().await;
     };

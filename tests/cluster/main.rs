@@ -15,6 +15,7 @@ use anyhow::{Context as _, Result};
 use onlooker_tests::{Cluster, Onlooker, PATIENCE, ServerProcess, Span, cluster::ContainerGroup};
 
 mod manifests;
+mod peers;
 mod selection;
 
 /// Waits of Onlooker between two attempts add up.

@@ -65,6 +65,25 @@ fn the_manifests_are_accepted_and_give_no_more_rights_than_they_say() -> Result<
 }
 
 #[test]
+fn the_rights_to_name_peers_are_those_and_no_others() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let manifests = built(&cluster, "cluster")?;
+    assert!(manifests.contains("ONLOOKER_KUBERNETES_RIGHTS"), "{manifests}");
+    cluster.kubectl(&["apply", "--server-side", "--validate=strict", "-f", "-"], &manifests)?;
+    let account = "--as=system:serviceaccount:onlooker:onlooker";
+    let may = |verb: &str, what: &str| {
+        cluster.kubectl(&["auth", "can-i", verb, what, account, "--all-namespaces"], "").is_ok()
+    };
+    for what in ["pods", "services", "endpointslices.discovery.k8s.io"] {
+        assert!(may("list", what) && may("watch", what) && !may("get", what) && !may("create", what), "{what}");
+    }
+    for what in ["nodes", "secrets", "configmaps", "replicasets.apps"] {
+        assert!(!may("list", what), "{what}");
+    }
+    Ok(())
+}
+
+#[test]
 fn what_the_chart_renders_is_accepted_with_every_choice() -> Result<()> {
     let Some(helm) = Helm::find() else { return Ok(()) };
     let cluster = Cluster::start()?;

@@ -28,6 +28,10 @@ fn choices_are_what_is_rendered() -> Result<()> {
     let none = helm.render(&[r#"rights="none""#])?;
     assert!(!none.contains("ClusterRole") && none.contains("automountServiceAccountToken: false"), "{none}");
     assert!(none.contains(r#"{name: ONLOOKER_KUBERNETES, value: "off"}"#), "{none}");
+    let cluster = helm.render(&[r#"rights="cluster""#])?;
+    assert!(cluster.contains("resources: [services]") && cluster.contains("resources: [endpointslices]"), "{cluster}");
+    assert!(cluster.contains("{name: ONLOOKER_KUBERNETES_RIGHTS, value: cluster}"), "{cluster}");
+    assert!(!plain.contains("services]") && !plain.contains("KUBERNETES_RIGHTS"), "{plain}");
     let configured = helm.render(&[r#"config={"discovery":{"instrument":[{"open_ports":"8080"}]}}"#])?;
     assert!(configured.contains("kind: ConfigMap") && configured.contains("open_ports: \"8080\""), "{configured}");
     let monitored = helm.render(&["podMonitor={\"enabled\":true,\"labels\":{\"release\":\"p\"}}"])?;
@@ -41,7 +45,7 @@ fn a_slip_in_the_values_is_refused() -> Result<()> {
     for (slip, complaint) in [
         (r#"profil="observe""#, "profil"),
         (r#"profile="observer""#, "profile"),
-        (r#"rights="cluster""#, "rights"),
+        (r#"rights="all""#, "rights"),
         (r#"endpoint="otel-collector:4317""#, "endpoint"),
         (r#"image={"repository":""}"#, "repository"),
         (r#"env={"A":"B"}"#, "env"),

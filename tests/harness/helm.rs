@@ -56,6 +56,7 @@ pub const CHOICES: &[&[&str]] = &[
     &[],
     &[r#"profile="privileged""#],
     &[r#"rights="none""#],
+    &[r#"rights="cluster""#],
     &[r#"profile="privileged""#, r#"rights="none""#, r#"endpoint="""#],
     &[
         r#"config={"discovery":{"instrument":[{"open_ports":"8080"}]}}"#,

@@ -68,6 +68,17 @@ pub struct KubernetesConfig {
     /// Absent: found out.
     pub node_name: Option<String>,
     pub cluster_name: Option<String>,
+    pub rights: KubernetesRights,
+}
+
+/// How much the API server is asked for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum KubernetesRights {
+    /// The pods of this node.
+    #[default]
+    Node,
+    /// Services and their endpoints as well, of the whole cluster.
+    Cluster,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

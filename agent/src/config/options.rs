@@ -56,6 +56,7 @@ pub(super) enum Key {
     Kubeconfig,
     NodeName,
     ClusterName,
+    KubernetesRights,
 }
 
 /// How the texts of an option combine, and whether they may be shown.

@@ -8,14 +8,14 @@ use std::{
 };
 
 use super::{
-    Config,
+    Config, KubernetesConfig,
     command_line::{self, Asked},
     environment, file,
     options::Key,
     problem::{ConfigError, Problem, Warning},
     reference,
     report::CheckReport,
-    resolve::resolve,
+    resolve::{self, resolve},
     settings::Settings,
     values, yaml,
 };
@@ -28,6 +28,7 @@ pub enum Command {
         json: bool,
         /// Processes of which it is told how their TLS is read.
         pids: Vec<u32>,
+        kubernetes: KubernetesConfig,
     },
     Check(CheckReport),
     Record {
@@ -70,13 +71,16 @@ pub fn read(
     if let Some(text) = text {
         return Ok(Invocation { command: Command::Print(text), warnings: Vec::new() });
     }
-    // What is wrong with the configuration must not hide what is wrong with the machine.
     if let Asked::Doctor { json } = asked {
         let pids = settings.value(Key::Pid, values::pids).unwrap_or_default();
         if !settings.problems.is_empty() {
             return Err(ConfigError { problems: settings.problems });
         }
-        return Ok(Invocation { command: Command::Doctor { json, pids }, warnings: Vec::new() });
+        // What is wrong with the configuration must not hide what is wrong with the machine: `check` tells.
+        environment::read(environment, &mut settings);
+        read_file(&mut settings, files);
+        let kubernetes = resolve::kubernetes(&mut settings).unwrap_or_default();
+        return Ok(Invocation { command: Command::Doctor { json, pids, kubernetes }, warnings: Vec::new() });
     }
     environment::read(environment, &mut settings);
     read_file(&mut settings, files);

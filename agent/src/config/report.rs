@@ -5,7 +5,7 @@
 use std::fmt::Write as _;
 
 use super::{
-    Config, OtlpProtocol, PodCondition, PortRange, Selection, Selector,
+    Config, KubernetesMode, KubernetesRights, OtlpProtocol, PodCondition, PortRange, Selection, Selector,
     options::{Key, TABLE},
     problem::Origin,
     settings::{Settings, shown},
@@ -75,6 +75,11 @@ fn write_meaning(text: &mut String, config: &Config) {
         }
         None => text.push_str("\nspans are sent nowhere\n"),
     }
+    text.push_str(match (config.kubernetes.mode, config.kubernetes.rights) {
+        (KubernetesMode::Off, _) => "in Kubernetes neither pods nor those that they call are named\n",
+        (_, KubernetesRights::Node) => "in Kubernetes the pods of this node are named, and calls among them\n",
+        (_, KubernetesRights::Cluster) => "in Kubernetes the pods of this node are named, and whom they call\n",
+    });
     write_selection(text, &config.selection);
 }
 

@@ -76,12 +76,13 @@ fn selection(settings: &mut Settings) -> Selection {
     Selection { include, exclude: settings.exclude.clone(), pids }
 }
 
-fn kubernetes(settings: &mut Settings) -> Option<KubernetesConfig> {
+pub(super) fn kubernetes(settings: &mut Settings) -> Option<KubernetesConfig> {
     let mode = settings.value(Key::Kubernetes, values::kubernetes);
     let kubeconfig = settings.value(Key::Kubeconfig, values::first_path);
     let node_name = settings.value(Key::NodeName, values::plain);
     let cluster_name = settings.value(Key::ClusterName, values::plain);
-    Some(KubernetesConfig { mode: mode?, kubeconfig, node_name, cluster_name })
+    let rights = settings.value(Key::KubernetesRights, values::kubernetes_rights);
+    Some(KubernetesConfig { mode: mode?, kubeconfig, node_name, cluster_name, rights: rights? })
 }
 
 fn print(settings: &mut Settings, otlp: Option<&OtlpConfig>) -> Option<Print> {

@@ -274,8 +274,11 @@ fn how_the_cluster_is_asked() {
         kubeconfig: Some("/a".into()),
         node_name: Some("n1".to_owned()),
         cluster_name: Some("east".to_owned()),
+        rights: KubernetesRights::Node,
     };
     assert_eq!(of("", &given, ""), expected);
+    assert_eq!(of("--kubernetes-rights cluster", &[], "").rights, KubernetesRights::Cluster);
+    assert_eq!(of("", &[], "kubernetes:\n  rights: cluster\n").rights, KubernetesRights::Cluster);
     let warnings = warnings_of(&[], "attributes:\n  select: {}\n  kubernetes:\n    drop_external: true\n");
     assert_eq!(warnings.len(), 2, "{warnings:?}");
 }
@@ -531,8 +534,14 @@ fn check_tells_problems_and_ends_with_2() {
 #[test]
 fn commands() {
     let command = |arguments: &str| try_read(arguments, &[], "").unwrap().command;
-    assert_eq!(command("doctor --json"), Command::Doctor { json: true, pids: vec![] });
-    assert_eq!(command("doctor --pid 7,9"), Command::Doctor { json: false, pids: vec![7, 9] });
+    let kubernetes = KubernetesConfig { mode: KubernetesMode::Auto, ..KubernetesConfig::default() };
+    let doctor = |json, pids| Command::Doctor { json, pids, kubernetes: kubernetes.clone() };
+    assert_eq!(command("doctor --json"), doctor(true, vec![]));
+    assert_eq!(command("doctor --pid 7,9"), doctor(false, vec![7, 9]));
+    // What is wrong with the rest is for `check` to say.
+    let environment = [("ONLOOKER_KUBERNETES_RIGHTS", "cluster"), ("ONLOOKER_BACKEND", "none such")];
+    let asked = try_read("doctor", &environment, "").unwrap().command;
+    assert!(matches!(asked, Command::Doctor { kubernetes, .. } if kubernetes.rights == KubernetesRights::Cluster));
     assert!(matches!(command("record /tmp/x --pid 1"), Command::Record { file, config }
         if file == Path::new("/tmp/x") && config.selection.pids == [1]));
     assert!(matches!(command("--print none replay x"), Command::Replay { file, config }

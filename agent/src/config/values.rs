@@ -5,7 +5,7 @@ use std::{net::SocketAddr, time::Duration};
 
 use env_filter::Builder as LogFilter;
 
-use super::{BackendChoice, KubernetesMode, OtlpProtocol, PortRange, Print, nearest::nearest};
+use super::{BackendChoice, KubernetesMode, KubernetesRights, OtlpProtocol, PortRange, Print, nearest::nearest};
 
 /// Why a text is no value of an option.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -69,6 +69,10 @@ pub(super) fn backend(text: &str) -> Result<BackendChoice, Refusal> {
 
 pub(super) fn kubernetes(text: &str) -> Result<KubernetesMode, Refusal> {
     named(text, &["auto", "on", "off"], &[KubernetesMode::Auto, KubernetesMode::On, KubernetesMode::Off])
+}
+
+pub(super) fn kubernetes_rights(text: &str) -> Result<KubernetesRights, Refusal> {
+    named(text, &["node", "cluster"], &[KubernetesRights::Node, KubernetesRights::Cluster])
 }
 
 pub(super) fn on_or_off(text: &str) -> Result<bool, Refusal> {

@@ -6,12 +6,12 @@ use std::{fs, path::Path};
 use procfs::process::Process;
 
 use super::{
-    Finding, ProcessReport, Report,
+    Finding, ProcessReport, Report, cluster,
     privileges::{CAPABILITIES, Capability, effective, holds, missing_for_capture},
 };
 use crate::{
     capture::{Backend, Capture, CaptureError, CaptureOptions, KernelTypes},
-    config::BackendChoice,
+    config::{BackendChoice, KubernetesConfig},
 };
 
 const KERNEL: &str = "kernel";
@@ -22,15 +22,16 @@ const BACKENDS: &str = "backends";
 /// Bytes of the ring buffer of the programs that are loaded to see whether they can be.
 const TRIAL_RING_BYTES: u32 = 64 * 1024;
 
-/// Looks at everything, and at these processes. The programs are really loaded and attached, and detached again.
+/// Looks at everything, at these processes, and at the cluster. The programs are really loaded and attached, and detached again.
 #[must_use]
-pub fn examine(pids: &[u32]) -> Report {
+pub fn examine(pids: &[u32], kubernetes: &KubernetesConfig) -> Report {
     let mut findings = vec![types(), lockdown(), kprobes()];
     findings.extend(capabilities());
     findings.extend([process_ids(), tracefs(), unified_cgroups()]);
     let backends = [Backend::Fentry, Backend::Kprobe, Backend::Syscall].map(|kind| (kind, backend(kind)));
     let backend = backends.iter().find(|(_, finding)| finding.works).map(|(kind, _)| kind.name());
     findings.extend(backends.map(|(_, finding)| finding));
+    findings.extend(cluster::findings(kubernetes));
     Report {
         version: env!("CARGO_PKG_VERSION"),
         kernel: fs::read_to_string("/proc/sys/kernel/osrelease").unwrap_or_default().trim().to_owned(),

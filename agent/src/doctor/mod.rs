@@ -4,6 +4,7 @@
 //! In: the machine. Out: findings, each with yes or no, why, what is lost without it and how to get it.
 //! Does not: change anything that outlives the process.
 
+mod cluster;
 mod findings;
 mod privileges;
 mod processes;

@@ -7,28 +7,35 @@
 //! resource of the new one.
 
 mod attributes;
+mod cluster;
 mod container;
 mod facts;
 mod held;
 pub mod kubernetes;
 mod language;
+mod naming;
 mod resource;
 mod service_name;
 
 use std::{collections::VecDeque, fmt, sync::Arc};
 
 use attributes::Names;
+use cluster::Cluster;
 pub use container::{container_id, pod_uid};
 pub use facts::{FactSource, HostFacts, LiveFacts, ProcessFacts};
 pub use held::Held;
-use kubernetes::{Placed, PodChange, Pods};
+use kubernetes::{News, Peers, Placed, Pods};
 pub use language::Language;
 pub use resource::Resource;
 use resource::{Chosen, Writer};
 use rustc_hash::{FxHashMap, FxHashSet};
 use tokio::sync::mpsc::Receiver;
 
-use crate::{config::Config, moment::KernelTime};
+use crate::{
+    config::Config,
+    moment::KernelTime,
+    spans::{Kind, Span},
+};
 
 /// Processes whose resource is kept. Larger: memory, 2 KiB each. Smaller: facts are read again and again, and a process
 /// that has ended is no longer known when its last spans come.
@@ -88,13 +95,6 @@ pub enum Standing {
     GivenUp,
 }
 
-/// The pods of this node, and how they are learnt.
-struct Cluster {
-    pods: Pods,
-    changes: Receiver<PodChange>,
-    name: Option<String>,
-}
-
 impl fmt::Debug for Enrich {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.debug_struct("Enrich").field("processes", &self.processes.len()).finish_non_exhaustive()
@@ -120,8 +120,8 @@ impl Enrich {
     }
 
     /// From now on processes are told of their pods.
-    pub fn join_cluster(&mut self, pods: Pods, changes: Receiver<PodChange>, name: Option<String>) {
-        self.cluster = Some(Cluster { pods, changes, name });
+    pub fn join_cluster(&mut self, pods: Pods, peers: Peers, news: Receiver<News>, name: Option<String>) {
+        self.cluster = Some(Cluster::new(pods, peers, news, name));
     }
 
     #[must_use]
@@ -171,8 +171,7 @@ impl Enrich {
     fn resource_in_pod(&mut self, tgid: u32, inhabitant: &mut Inhabitant) -> Resource {
         let Inhabitant { facts, name, namespace, standing } = inhabitant;
         let cluster = self.cluster.as_ref();
-        let place =
-            cluster.and_then(|cluster| cluster.pods.find(facts.pod_uid.as_deref(), facts.container_id.as_deref()));
+        let place = cluster.and_then(|cluster| cluster.place(facts));
         if place.as_ref().is_some_and(|place| place.container.is_some()) {
             *standing = Standing::Settled;
         }
@@ -205,8 +204,8 @@ impl Enrich {
     pub fn handle_pods(&mut self) -> (FxHashSet<String>, bool) {
         let mut changed = FxHashSet::default();
         let Some(cluster) = &mut self.cluster else { return (changed, false) };
-        while let Ok(change) = cluster.changes.try_recv() {
-            changed.extend(cluster.pods.handle_change(change));
+        while let Some(pod) = cluster.poll_changed() {
+            changed.insert(pod);
         }
         if changed.is_empty() {
             return (changed, false);
@@ -285,6 +284,21 @@ impl Enrich {
         let known = self.processes.get_mut(&tgid).expect("it was there, or was put there");
         known.last_use = self.uses;
         &known.resource
+    }
+
+    /// Where a span calls something of the cluster, says what that is called; gives the resource of its process.
+    pub fn complete(&mut self, span: &mut Span) -> &Arc<Resource> {
+        if self.cluster.is_some() && span.kind == Kind::Client {
+            self.name_server(span);
+        }
+        self.resource(span.tgid)
+    }
+
+    fn name_server(&mut self, span: &mut Span) {
+        let resource = self.resource(span.tgid).id;
+        let Some(cluster) = &mut self.cluster else { return };
+        let inhabitant = self.processes.get(&span.tgid).and_then(|known| known.inhabitant.as_deref());
+        cluster.name_server(span, resource, inhabitant.map(|inhabitant| &inhabitant.facts));
     }
 
     /// Makes room: what has ended goes first, then what was used longest ago.

@@ -4,13 +4,13 @@
 use std::{cell::RefCell, collections::HashMap, rc::Rc, time::Duration};
 
 use super::{
-    kubernetes::{Container, Owner, Pod},
+    kubernetes::{Change, ClusterDomain, Container, Owner, Pod, Service},
     *,
 };
 use crate::{
     config::{BackendChoice, BatchConfig, KubernetesConfig, Print, SamplerConfig, Selection},
     ledger::{Family, Ledger},
-    spans::{Kind, Sampled, Span, SpanId, Status, TraceId, Value},
+    spans::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value},
 };
 
 /// Processes that the test lets appear and end.
@@ -68,7 +68,7 @@ fn shop(tgid: u32) -> ProcessFacts {
 }
 
 fn written(resource: &Resource) -> String {
-    let line = |attribute: &crate::spans::Attribute| match &attribute.value {
+    let line = |attribute: &Attribute| match &attribute.value {
         Value::Text(text) => format!("{}={text}", attribute.key),
         other => format!("{}={other:?}", attribute.key),
     };
@@ -240,15 +240,16 @@ fn pod(is_reported: bool) -> Pod {
     }
 }
 
-fn in_cluster(facts: impl IntoIterator<Item = ProcessFacts>) -> (Enrich, tokio::sync::mpsc::Sender<PodChange>, Ledger) {
+fn in_cluster(facts: impl IntoIterator<Item = ProcessFacts>) -> (Enrich, tokio::sync::mpsc::Sender<News>, Ledger) {
     let (mut enrich, _) = enrich(&config(), facts);
     let (ledger, (changes, taken)) = (Ledger::new(), tokio::sync::mpsc::channel(8));
-    enrich.join_cluster(Pods::new(&ledger), taken, Some("east".to_owned()));
+    let peers = Peers::new(ClusterDomain::default(), &ledger);
+    enrich.join_cluster(Pods::new(&ledger), peers, taken, Some("east".to_owned()));
     (enrich, changes, ledger)
 }
 
-fn tell(changes: &tokio::sync::mpsc::Sender<PodChange>, pod: Pod) {
-    changes.try_send(PodChange::Seen(Box::new(pod))).expect("room");
+fn tell(changes: &tokio::sync::mpsc::Sender<News>, pod: Pod) {
+    changes.try_send(News::Pod(Change::Seen(Box::new(pod)))).expect("room");
 }
 
 #[test]
@@ -339,6 +340,47 @@ fn span(tgid: u32) -> Span {
         status: Status::Unset,
         tgid,
     }
+}
+
+/// A call by process 42, which knows its server by this name and reached it at this port.
+fn called(enrich: &mut Enrich, kind: Kind, host: &str, port: i64) -> String {
+    let text = |key, text: &str| Attribute { key, value: Value::Text(text.to_owned().into()) };
+    let attributes = vec![
+        text("server.address", host),
+        Attribute { key: "server.port", value: Value::Integer(port) },
+        text("network.peer.address", "10.96.0.1"),
+    ];
+    let mut span = Span { kind, standing: Some(Arc::new(crate::spans::Standing::new(attributes, true))), ..span(42) };
+    enrich.complete(&mut span);
+    assert_eq!(span.attribute("network.peer.address"), Some(&Value::Text("10.96.0.1".into())), "as it was");
+    match span.attribute("server.address") {
+        Some(Value::Text(address)) => address.to_string(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[test]
+fn calls_name_whom_they_call() {
+    let (mut enrich, changes, _) = in_cluster([in_pod(42)]);
+    assert_eq!(called(&mut enrich, Kind::Client, "10.96.0.1", 80), "10.96.0.1");
+    let service = Service {
+        namespace: "market".to_owned(),
+        name: "orders".to_owned(),
+        addresses: vec![std::net::IpAddr::from([10, 96, 0, 1])],
+        is_headless: false,
+    };
+    changes.try_send(News::Service(Change::Seen(Box::new(service)))).expect("room");
+    enrich.handle_pods();
+    assert_eq!(called(&mut enrich, Kind::Client, "10.96.0.1", 80), "orders.market");
+    assert_eq!(called(&mut enrich, Kind::Client, "::ffff:10.96.0.1", 80), "orders.market");
+    assert_eq!(called(&mut enrich, Kind::Client, "orders", 80), "orders", "whose short name it is, is not known");
+    assert_eq!(called(&mut enrich, Kind::Client, "orders.market.svc", 80), "orders.market");
+    tell(&changes, Pod { addresses: vec![std::net::IpAddr::from([10, 1, 0, 1])], ..pod(true) });
+    enrich.handle_pods();
+    assert_eq!(called(&mut enrich, Kind::Client, "orders", 80), "orders.market");
+    assert_eq!(called(&mut enrich, Kind::Client, "10.1.0.1", 80), "shop-5f7-x.market");
+    assert_eq!(called(&mut enrich, Kind::Client, "shop.example.com", 443), "shop.example.com");
+    assert_eq!(called(&mut enrich, Kind::Server, "orders", 80), "orders", "a server says what it was asked for");
 }
 
 const SECOND: u64 = 1_000_000_000;

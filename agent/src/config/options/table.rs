@@ -492,6 +492,19 @@ pub(in crate::config) const TABLE: &[Row] = &[
         )
     },
     Row {
+        flag: Some("kubernetes-rights"),
+        default: Some("node"),
+        value: "WHICH",
+        group: CLUSTER,
+        ..row(
+            Key::KubernetesRights,
+            Kind::Choice,
+            "ONLOOKER_KUBERNETES_RIGHTS",
+            "kubernetes.rights",
+            "What it is asked for: node, the pods of this node; cluster, Services and their endpoints too, which name peers",
+        )
+    },
+    Row {
         flag: Some("backend"),
         default: Some("auto"),
         value: "NAME",

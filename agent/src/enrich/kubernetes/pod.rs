@@ -4,9 +4,11 @@
 //! In: a pod as the API server writes it (`core/v1`, JSON). Out: [`Pod`]. Everything else is skipped while it is read:
 //! a pod of ten kilobytes leaves one.
 
-use std::collections::BTreeMap;
+use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
+
+use super::object::{Change, News, Object, Written};
 
 /// Labels, annotations and containers of one pod. Larger: a pod with thousands costs memory on every node it visits.
 /// Smaller: selectors do not see what is past it.
@@ -18,6 +20,9 @@ const ANNOTATION_BYTES: usize = 256;
 
 /// What the kubelet calls a pod that came from a file: the API server knows its copy under another uid.
 const STATIC_POD_HASH: &str = "kubernetes.io/config.hash";
+
+/// In which no process of the pod is left.
+const ENDED_PHASES: [&str; 2] = ["Succeeded", "Failed"];
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Pod {
@@ -31,6 +36,8 @@ pub struct Pod {
     pub annotations: BTreeMap<String, String>,
     pub owner: Option<Owner>,
     pub containers: Vec<Container>,
+    /// Its own. None where it shares its node's, and once it has ended: another pod may have been given them since.
+    pub addresses: Vec<IpAddr>,
 }
 
 /// The object that made the pod and would make it again.
@@ -63,19 +70,19 @@ impl Pod {
 /// The pod's fields that are read, under the API's names.
 #[derive(Debug, Default, Deserialize)]
 #[serde(default)]
-pub(super) struct Written {
-    pub metadata: Metadata,
+pub struct WrittenPod {
+    metadata: Metadata,
     spec: Spec,
     status: Status,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
-pub(super) struct Metadata {
+struct Metadata {
     uid: String,
     namespace: String,
     name: String,
-    pub resource_version: String,
+    resource_version: String,
     creation_timestamp: Option<String>,
     labels: Option<BTreeMap<String, String>>,
     annotations: Option<BTreeMap<String, String>>,
@@ -94,6 +101,7 @@ struct Reference {
 #[serde(default, rename_all = "camelCase")]
 struct Spec {
     node_name: String,
+    host_network: bool,
     containers: Vec<Named>,
     init_containers: Vec<Named>,
     ephemeral_containers: Vec<Named>,
@@ -109,9 +117,18 @@ struct Named {
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct Status {
+    phase: String,
+    #[serde(rename = "podIPs")]
+    addresses: Vec<Address>,
     container_statuses: Vec<Running>,
     init_container_statuses: Vec<Running>,
     ephemeral_container_statuses: Vec<Running>,
+}
+
+#[derive(Debug, Default, Deserialize)]
+#[serde(default)]
+struct Address {
+    ip: String,
 }
 
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -122,8 +139,29 @@ struct Running {
     container_id: String,
 }
 
-impl From<Written> for Pod {
-    fn from(Written { metadata, spec, status }: Written) -> Self {
+impl Object for Pod {
+    type Written = WrittenPod;
+
+    const PATH: &'static str = "/api/v1/pods";
+    const NAMES: &'static str = "pods";
+    const PAGE: usize = 50;
+
+    fn news(change: Change<Self>) -> News {
+        News::Pod(change)
+    }
+}
+
+impl Written for WrittenPod {
+    fn version(&self) -> &str {
+        &self.metadata.resource_version
+    }
+}
+
+impl From<WrittenPod> for Pod {
+    fn from(WrittenPod { metadata, spec, status }: WrittenPod) -> Self {
+        let has_ended = ENDED_PHASES.contains(&status.phase.as_str());
+        let own = status.addresses.iter().filter(|_| !has_ended && !spec.host_network);
+        let addresses = own.filter_map(|address| address.ip.parse().ok()).collect();
         let statuses =
             [status.container_statuses, status.init_container_statuses, status.ephemeral_container_statuses].concat();
         let id = |name: &str| {
@@ -150,6 +188,7 @@ impl From<Written> for Pod {
             annotations: annotations.filter(is_short).take(ENTRIES).collect(),
             owner: owner.map(|reference| reference.owner),
             containers,
+            addresses,
         }
     }
 }
@@ -178,7 +217,8 @@ pub(super) mod tests {
             "containers": [{"name": "web", "image": "registry:5000/shop/web:1.2"}, {"name": "proxy", "image": "envoy"}]
         },
         "status": {
-            "phase": "Running",
+            "phase": "Running", "hostIP": "192.0.2.1", "podIP": "10.1.0.2",
+            "podIPs": [{"ip": "10.1.0.2"}, {"ip": "fd00::2"}],
             "containerStatuses": [
                 {"name": "proxy", "containerID": "", "state": {"waiting": {}}},
                 {"name": "web", "containerID": "containerd://c1", "restartCount": 0}
@@ -189,7 +229,7 @@ pub(super) mod tests {
 
     pub fn written() -> Pod {
         let text = WRITTEN.replace("HUGE", &"x".repeat(2 * ANNOTATION_BYTES));
-        serde_json::from_str::<Written>(&text).expect("a pod").into()
+        serde_json::from_str::<WrittenPod>(&text).expect("a pod").into()
     }
 
     #[test]
@@ -206,6 +246,20 @@ pub(super) mod tests {
             pod.containers.iter().map(|found| (found.name.as_str(), found.id.as_deref(), found.is_main)).collect();
         assert_eq!(containers, [("web", Some("c1"), true), ("proxy", None, true), ("wait", Some("c0"), false)]);
         assert_eq!(pod.uid_on_node(), pod.uid);
+        assert_eq!(pod.addresses, ["10.1.0.2", "fd00::2"].map(|address| address.parse::<IpAddr>().expect("one")));
+    }
+
+    #[test]
+    fn an_address_that_others_have_as_well_is_not_the_pod_s() {
+        for (own, others) in [
+            ("\"phase\": \"Running\"", "\"phase\": \"Succeeded\""),
+            ("\"phase\": \"Running\"", "\"phase\": \"Failed\""),
+            ("\"nodeName\": \"n1\"", "\"nodeName\": \"n1\", \"hostNetwork\": true"),
+        ] {
+            assert!(WRITTEN.contains(own), "{own}");
+            let pod: Pod = serde_json::from_str::<WrittenPod>(&WRITTEN.replace(own, others)).expect("a pod").into();
+            assert!(pod.addresses.is_empty(), "{others}");
+        }
     }
 
     #[test]
@@ -218,7 +272,7 @@ pub(super) mod tests {
     #[test]
     fn what_is_absent_or_null_does_no_harm() {
         let text = r#"{"metadata": {"name": "a", "labels": null, "ownerReferences": null}}"#;
-        let pod: Pod = serde_json::from_str::<Written>(text).expect("a pod").into();
+        let pod: Pod = serde_json::from_str::<WrittenPod>(text).expect("a pod").into();
         assert_eq!(pod, Pod { name: "a".to_owned(), ..Pod::default() });
     }
 }

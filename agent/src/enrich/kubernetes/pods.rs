@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! The pods of this node by what a process shows of its own: the uid in its control groups, and its container's id.
 //!
-//! In: [`PodChange`]s. Out: the [`Place`] of a process. A list that is taken again, after the API server was away, takes
+//! In: what has become of pods. Out: the [`Place`] of a process, and the pod that has an address. A list that is taken again, after the API server was away, takes
 //! out what is no longer in it.
 
-use std::sync::Arc;
+use std::{net::IpAddr, sync::Arc};
 
 use rustc_hash::{FxHashMap, FxHashSet};
+use smallvec::SmallVec;
 
-use super::{PodChange, pod::Pod};
+use super::{object::Change, pod::Pod};
 use crate::ledger::{Counter, Family, Ledger};
 
 /// Pods that are kept: a kubelet's default is 110, the largest known nodes have about a thousand. Larger: memory, about
@@ -27,6 +28,8 @@ pub struct Place {
 pub struct Pods {
     by_uid: FxHashMap<String, Arc<Pod>>,
     uid_by_container: FxHashMap<String, String>,
+    /// For a moment there may be two: one that goes, and one that has been given its address.
+    by_address: FxHashMap<IpAddr, SmallVec<[Arc<Pod>; 1]>>,
     /// While a list is taken: what it has named.
     listed: Option<FxHashSet<String>>,
     refused: Counter,
@@ -38,24 +41,25 @@ impl Pods {
         Self {
             by_uid: FxHashMap::default(),
             uid_by_container: FxHashMap::default(),
+            by_address: FxHashMap::default(),
             listed: None,
             refused: ledger.counter(Family::PodsRefused, &[]),
         }
     }
 
     /// Answers with the uid, as processes show it, of a pod that is new or that has changed in what is kept of it.
-    pub fn handle_change(&mut self, change: PodChange) -> Option<String> {
+    pub fn handle_change(&mut self, change: Change<Pod>) -> Option<String> {
         match change {
-            PodChange::ListBegins => self.listed = Some(FxHashSet::default()),
-            PodChange::ListEnds => {
+            Change::ListBegins => self.listed = Some(FxHashSet::default()),
+            Change::ListEnds => {
                 let listed = self.listed.take()?;
                 let gone: Vec<String> = self.by_uid.keys().filter(|uid| !listed.contains(*uid)).cloned().collect();
                 for uid in gone {
                     self.forget(&uid);
                 }
             }
-            PodChange::Gone(pod) => self.forget(pod.uid_on_node()),
-            PodChange::Seen(pod) => return self.keep(*pod),
+            Change::Gone(pod) => self.forget(pod.uid_on_node()),
+            Change::Seen(pod) => return self.keep(*pod),
         }
         None
     }
@@ -77,7 +81,11 @@ impl Pods {
         for id in pod.containers.iter().filter_map(|container| container.id.clone()) {
             self.uid_by_container.insert(id, uid.clone());
         }
-        self.by_uid.insert(uid.clone(), Arc::new(pod));
+        let pod = Arc::new(pod);
+        for address in &pod.addresses {
+            self.by_address.entry(*address).or_default().push(Arc::clone(&pod));
+        }
+        self.by_uid.insert(uid.clone(), pod);
         Some(uid)
     }
 
@@ -85,6 +93,22 @@ impl Pods {
         let Some(pod) = self.by_uid.remove(uid) else { return };
         for id in pod.containers.iter().filter_map(|container| container.id.as_deref()) {
             self.uid_by_container.remove(id);
+        }
+        for address in &pod.addresses {
+            let Some(pods) = self.by_address.get_mut(address) else { continue };
+            pods.retain(|other| !Arc::ptr_eq(other, &pod));
+            if pods.is_empty() {
+                self.by_address.remove(address);
+            }
+        }
+    }
+
+    /// Nothing where two have it.
+    #[must_use]
+    pub fn at(&self, address: IpAddr) -> Option<&Pod> {
+        match self.by_address.get(&address)?.as_slice() {
+            [pod] => Some(pod),
+            _ => None,
         }
     }
 
@@ -132,8 +156,8 @@ mod tests {
         Pods::new(&Ledger::new())
     }
 
-    fn seen(pod: &Pod) -> PodChange {
-        PodChange::Seen(Box::new(pod.clone()))
+    fn seen(pod: &Pod) -> Change<Pod> {
+        Change::Seen(Box::new(pod.clone()))
     }
 
     #[test]
@@ -173,8 +197,8 @@ mod tests {
     fn what_is_gone_is_forgotten() {
         let (mut pods, pod) = (pods(), written());
         pods.handle_change(seen(&pod));
-        pods.handle_change(PodChange::Gone(Box::new(pod)));
-        assert!(pods.is_empty() && pods.uid_by_container.is_empty());
+        pods.handle_change(Change::Gone(Box::new(pod)));
+        assert!(pods.is_empty() && pods.uid_by_container.is_empty() && pods.by_address.is_empty());
     }
 
     #[test]
@@ -182,10 +206,10 @@ mod tests {
         let (mut pods, old) = (pods(), written());
         let new = Pod { uid: "new".to_owned(), ..Pod::default() };
         pods.handle_change(seen(&old));
-        pods.handle_change(PodChange::ListBegins);
+        pods.handle_change(Change::ListBegins);
         pods.handle_change(seen(&new));
         assert_eq!(pods.len(), 2, "until the list is whole");
-        pods.handle_change(PodChange::ListEnds);
+        pods.handle_change(Change::ListEnds);
         assert!(pods.len() == 1 && pods.find(Some("new"), None).is_some());
     }
 

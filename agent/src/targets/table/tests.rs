@@ -4,7 +4,7 @@
 use super::*;
 use crate::{
     config::{PodCondition, PodField, Selection, Selector},
-    enrich::kubernetes::{Pod, PodChange},
+    enrich::kubernetes::{Change, Pod},
 };
 
 const TGID: u32 = 7;
@@ -24,7 +24,7 @@ fn pods(told: &[(&str, &str)]) -> Pods {
     for (uid, word) in told {
         let annotations = [("onlooker/watch".to_owned(), (*word).to_owned())].into();
         let pod = Pod { uid: (*uid).to_owned(), namespace: "shop".to_owned(), annotations, ..Pod::default() };
-        pods.handle_change(PodChange::Seen(Box::new(pod)));
+        pods.handle_change(Change::Seen(Box::new(pod)));
     }
     pods
 }

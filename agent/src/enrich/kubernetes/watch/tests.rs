@@ -19,7 +19,11 @@ use tokio::{net::TcpListener, sync::Mutex, task::JoinHandle};
 use tokio_rustls::TlsAcceptor;
 
 use super::*;
-use crate::{config::KubernetesMode, enrich::kubernetes::pod::tests::WRITTEN};
+use crate::{
+    config::{KubernetesConfig, KubernetesMode, KubernetesRights},
+    enrich::kubernetes::{cluster::ClusterWatch, pod::tests::WRITTEN, slice::Slice},
+    ledger::Family,
+};
 
 /// Longer than any wait between attempts of these tests.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -68,14 +72,28 @@ impl FakeServer {
         Self { kubeconfig, asked, serving }
     }
 
-    fn watch(&self, node: Option<&str>, ledger: &Ledger) -> (JoinHandle<()>, mpsc::Receiver<PodChange>) {
-        let config = KubernetesConfig {
+    fn config(&self, rights: KubernetesRights, node: Option<&str>) -> KubernetesConfig {
+        KubernetesConfig {
             mode: KubernetesMode::Auto,
             kubeconfig: Some(self.kubeconfig.path().join("config")),
             node_name: node.map(str::to_owned),
             cluster_name: None,
-        };
-        let (watch, changes) = PodWatch::new(&config, "machine", ledger).expect("readable").expect("it is named");
+            rights,
+        }
+    }
+
+    fn watch(&self, node: Option<&str>, ledger: &Ledger) -> (JoinHandle<()>, mpsc::Receiver<News>) {
+        self.watch_with(KubernetesRights::Node, node, ledger)
+    }
+
+    fn watch_with(
+        &self,
+        rights: KubernetesRights,
+        node: Option<&str>,
+        ledger: &Ledger,
+    ) -> (JoinHandle<()>, mpsc::Receiver<News>) {
+        let config = self.config(rights, node);
+        let (watch, changes) = ClusterWatch::new(&config, "machine", ledger).expect("readable").expect("it is named");
         (tokio::spawn(watch.run()), changes)
     }
 
@@ -122,17 +140,25 @@ fn events(events: &[(&str, String)]) -> (u16, String) {
 }
 
 /// What has changed, in short: `(`, `)` for the list's ends, `+name`, `-name`.
-async fn next_changes(changes: &mut mpsc::Receiver<PodChange>, count: usize) -> String {
+async fn next_changes(changes: &mut mpsc::Receiver<News>, count: usize) -> String {
     let mut told = Vec::new();
     for _ in 0..count {
         told.push(match timeout(PATIENCE, changes.recv()).await.expect("in time").expect("it watches") {
-            PodChange::ListBegins => "(".to_owned(),
-            PodChange::ListEnds => ")".to_owned(),
-            PodChange::Seen(pod) => format!("+{}", pod.name),
-            PodChange::Gone(pod) => format!("-{}", pod.name),
+            News::Pod(change) => in_short(change, |pod| pod.name),
+            News::Service(change) => in_short(change, |service| service.name),
+            News::Slice(change) => in_short(change, |slice| slice.name),
         });
     }
     told.join(" ")
+}
+
+fn in_short<T>(change: Change<T>, name: impl FnOnce(T) -> String) -> String {
+    match change {
+        Change::ListBegins => "(".to_owned(),
+        Change::ListEnds => ")".to_owned(),
+        Change::Seen(object) => format!("+{}", name(*object)),
+        Change::Gone(object) => format!("-{}", name(*object)),
+    }
 }
 
 const SELECTED: &str = "/api/v1/pods?fieldSelector=spec.nodeName%3Dn1";
@@ -201,30 +227,35 @@ async fn without_a_node_s_name_the_machine_is_the_node() {
 }
 
 #[tokio::test]
+async fn with_the_rights_for_it_services_and_their_endpoints_are_watched_as_well() {
+    let slice = r#"{"metadata": {"name": "orders-1", "resourceVersion": "4"}}"#.to_owned();
+    // One that has its list goes on to its watch while others still ask for theirs: whatever is asked for is answered.
+    let mut server = FakeServer::start((0..64).map(|_| list(&[], 2, ""))).await;
+    let (_watch, _news) = server.watch_with(KubernetesRights::Cluster, Some("n1"), &Ledger::new());
+    let mut lists = std::collections::BTreeSet::new();
+    while lists.len() < 3 {
+        let path = server.next_path().await;
+        lists.extend(path.contains("limit=").then_some(path));
+    }
+    assert!(lists.into_iter().eq([
+        format!("{SELECTED}&limit=50&continue="),
+        "/api/v1/services?limit=200&continue=".to_owned(),
+        "/apis/discovery.k8s.io/v1/endpointslices?limit=50&continue=".to_owned()
+    ]));
+    drop(server);
+
+    let server = FakeServer::start([list(&[], 2, ""), events(&[("ADDED", slice.clone()), ("DELETED", slice)])]).await;
+    let (sender, mut news) = mpsc::channel(8);
+    let access = Access::find(&server.config(KubernetesRights::Cluster, None)).expect("readable").expect("it is named");
+    let watch = Watch::<Slice>::new(&access, None, sender, &Told::default(), &Ledger::new());
+    let _watch = tokio::spawn(watch.run());
+    assert_eq!(next_changes(&mut news, 4).await, "( ) +orders-1 -orders-1");
+}
+
+#[tokio::test]
 async fn it_ends_with_the_pipeline() {
     let server = FakeServer::start([list(&[pod("a", 1)], 2, "")]).await;
     let (watch, changes) = server.watch(Some("n1"), &Ledger::new());
     drop(changes);
     timeout(PATIENCE, watch).await.expect("in time").expect("no panic");
-}
-
-#[test]
-fn failures_are_told_once_each_and_waits_double() {
-    let mut trouble = Trouble::new(&Ledger::new());
-    let refused = |status| ClusterError::Refused { status, message: String::new() };
-    trouble.handle_failure("s", &ClusterError::Ended);
-    assert_eq!(trouble.told, None, "it may be taken up at once");
-    assert_eq!(trouble.wait(1.0), FIRST_WAIT);
-    trouble.handle_failure("s", &refused(StatusCode::FORBIDDEN));
-    let told = trouble.told;
-    assert!(told.is_some());
-    trouble.handle_failure("s", &refused(StatusCode::BAD_GATEWAY));
-    assert_ne!(trouble.told, told);
-    assert_eq!((trouble.wait(1.0), trouble.wait(0.0)), (4 * FIRST_WAIT, 2 * FIRST_WAIT));
-    for _ in 0..100 {
-        trouble.handle_failure("s", &ClusterError::Silent);
-    }
-    assert_eq!(trouble.wait(1.0), LONGEST_WAIT);
-    trouble.handle_success();
-    assert_eq!((trouble.failures, trouble.told), (0, None));
 }
