@@ -185,6 +185,19 @@ impl Cluster {
         Ok(text(&output.stdout))
     }
 
+    /// A way in without TLS and tokens, for what asks often; the caller ends it.
+    ///
+    /// # Errors
+    ///
+    /// It does not start.
+    pub fn proxy(&self) -> Result<(Child, SocketAddr)> {
+        let address = free_address();
+        let (kubeconfig, port) = (self.path("admin"), address.port().to_string());
+        let arguments = [("--kubeconfig", kubeconfig.as_str()), ("--address", "127.0.0.1"), ("--port", &port)];
+        // Paths that run programs are refused by default, and nobody here asks for them.
+        Ok((self.spawn("kubectl", &["proxy"], &arguments)?, address))
+    }
+
     /// Creates what the YAML describes, and gives the uid of the first object.
     ///
     /// # Errors

@@ -40,6 +40,7 @@ cargo xtask TASK
   bench parse         time and allocations of the parsers
   bench replay        instructions of the daemon for one exchange, by function, under valgrind
   bench load          throughput, latency and cost with and without Onlooker, against nginx
+  bench cluster       memory and time that a large Kubernetes cluster takes, as a real API server tells of it
   bench uprobe        what probes in TLS libraries cost where we put them, against the functions' entries
   bench cost          instructions a request, exactly, in a guest whose clock counts them (--help)
   vm [KERNEL…]        the kernel tests on other kernels and on every backend, in QEMU (--backend NAME, --test NAME;
@@ -78,6 +79,7 @@ fn run() -> Result<()> {
         ["vm", options @ ..] => vm::run(options),
         ["bench", "parse"] => bench::parse(),
         ["bench", "replay"] => bench::replay(),
+        ["bench", "cluster"] => bench::cluster(),
         ["bench", "uprobe"] => bench::uprobe(),
         ["bench", "load", options @ ..] => bench::load(options),
         ["bench", "cost", options @ ..] => bench::cost(options),

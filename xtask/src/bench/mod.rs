@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! `cargo xtask bench WHAT`: the parsers alone, the daemon on a made-up recording, the whole against a real server, and what
-//! it costs to the instruction.
+//! `cargo xtask bench WHAT`: the parsers alone, the daemon on a made-up recording, the whole against a real server, what it
+//! costs to the instruction, and a large cluster.
 
 use anyhow::{Result, ensure};
 
@@ -28,6 +28,19 @@ pub fn replay() -> Result<()> {
     run_step(
         cargo(["bench", "--quiet", "--package", "onlooker-tests", "--bench", "replay"])
             .env("ONLOOKER_BINARY", onlooker),
+    )
+}
+
+/// The measuring itself is `tests/bench/cluster/`.
+pub fn cluster() -> Result<()> {
+    ensure!(is_root(), "bench cluster needs root, to load the kernel programs");
+    let onlooker = build::run()?;
+    let programs = crate::cluster::run()?;
+    say("bench: cluster");
+    run_step(
+        cargo(["bench", "--quiet", "--package", "onlooker-tests", "--bench", "cluster", "--features", "cluster"])
+            .env("ONLOOKER_BINARY", onlooker)
+            .env("ONLOOKER_KUBERNETES_PROGRAMS", programs),
     )
 }
 

@@ -1,0 +1,145 @@
+// SPDX-License-Identifier: Apache-2.0 OR MIT
+//! `cargo xtask bench cluster`: what a large cluster costs one node's Onlooker, in memory and in time.
+//!
+//! A real API server tells of 1 000 pods on the node, and of 10 000 pods behind the Services of the cluster; then of a
+//! hundred changes a second. Nobody runs the pods: what Onlooker asks for are objects. Of the pods on other nodes it asks
+//! only for their endpoints, so that these are all that is made of them.
+
+mod api;
+mod objects;
+
+use std::{
+    thread,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, Result, ensure};
+use api::Api;
+use objects::{ENDPOINTS, SERVICES};
+use onlooker_tests::{Cluster, Onlooker, poll_until};
+
+const NODE_PODS: usize = 1_000;
+
+/// How long changes are made for, and how many in a second, of which every tenth is of a pod of this node.
+const CHANGING: Duration = Duration::from_secs(20);
+const CHANGES_PER_SECOND: u32 = 100;
+const OWN_SHARE: u32 = 10;
+
+/// Lists are over when for so long less than this part of a processor has been used.
+const QUIET: Duration = Duration::from_secs(4);
+const IDLE: u32 = 20;
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn main() -> Result<()> {
+    let cluster = Cluster::start()?;
+    let mut api = Api::start(&cluster)?;
+    api.post("/api/v1/namespaces", &objects::namespace())?;
+    println!("{:<44}{:>12}{:>12}", "", "resident", "at most");
+    api.post(objects::PODS, &objects::pod(0))?;
+    let alone = settled(&cluster, "node")?;
+    report("one pod", &alone)?;
+    end(alone, &[(1, "pods")])?;
+
+    let began = Instant::now();
+    for number in 1..NODE_PODS {
+        api.post(objects::PODS, &objects::pod(number))?;
+    }
+    for number in 0..NODE_PODS {
+        api.patch(&objects::status_path(number), &objects::status(number, 0))?;
+    }
+    for number in 0..SERVICES {
+        api.post(objects::SERVICES_PATH, &objects::service(number))?;
+        api.post(objects::SLICES_PATH, &objects::slice(number, 0))?;
+    }
+    let took = began.elapsed();
+    let pods = settled(&cluster, "node")?;
+    report(&format!("{NODE_PODS} pods on the node"), &pods)?;
+    end(pods, &[(NODE_PODS, "pods")])?;
+    let all = settled(&cluster, "cluster")?;
+    let endpoints = SERVICES * ENDPOINTS;
+    report(&format!("and {SERVICES} Services with {endpoints} endpoints"), &all)?;
+
+    let idle = used_while(&all, || {
+        thread::sleep(CHANGING);
+        Ok(())
+    })?;
+    let busy = used_while(&all, || change(&mut api))?;
+    let share = |used: Duration| 100.0 * used.as_secs_f64() / CHANGING.as_secs_f64();
+    println!(
+        "\nprocessor, of one: {:.2} % at rest, {:.2} % with {CHANGES_PER_SECOND} changes a second",
+        share(idle),
+        share(busy)
+    );
+    report("afterwards", &all)?;
+    end(all, &[(NODE_PODS, "pods"), (SERVICES, "services"), (SERVICES, "endpointslices")])?;
+    println!("(objects made in {:.0} s)", took.as_secs_f64());
+    Ok(())
+}
+
+/// Onlooker, once it has been told everything.
+fn settled(cluster: &Cluster, rights: &str) -> Result<Onlooker> {
+    let kubeconfig = cluster.kubeconfig("admin");
+    let environment = [
+        ("KUBECONFIG", kubeconfig.to_str().context("plain")?),
+        ("NODE_NAME", objects::NODE),
+        ("ONLOOKER_KUBERNETES_RIGHTS", rights),
+    ];
+    // Of the machine nothing is watched: the cluster is what is measured.
+    let onlooker = Onlooker::start(&["--open-port", "1"], &environment)?;
+    let mut last = (onlooker.cpu_time()?, Instant::now());
+    poll_until("the lists are over", PATIENCE, || {
+        let now = onlooker.cpu_time().ok()?;
+        if last.1.elapsed() < QUIET {
+            return None;
+        }
+        let used = now - last.0;
+        last = (now, Instant::now());
+        (used < QUIET / IDLE).then_some(())
+    })?;
+    Ok(onlooker)
+}
+
+/// Ends it; what it was told of must be what there is.
+fn end(onlooker: Onlooker, told: &[(usize, &str)]) -> Result<()> {
+    let finished = onlooker.stop()?;
+    for (count, names) in told {
+        let line = format!(" {count} {names} are known");
+        ensure!(finished.stderr.contains(&line), "not{line}:\n{}", finished.stderr);
+    }
+    for refused in ["onlooker_kubernetes_pods_refused_total", "onlooker_kubernetes_peers_refused_total"] {
+        ensure!(finished.ledger.total(refused) == 0, "{refused}: {:#?}", finished.ledger);
+    }
+    Ok(())
+}
+
+fn report(what: &str, onlooker: &Onlooker) -> Result<()> {
+    let mega = |key| Ok::<_, anyhow::Error>(onlooker.memory_bytes(key)? as f64 / 1e6);
+    println!("{what:<44}{:>9.1} MB{:>9.1} MB", mega("VmRSS")?, mega("VmHWM")?);
+    Ok(())
+}
+
+fn used_while(onlooker: &Onlooker, work: impl FnOnce() -> Result<()>) -> Result<Duration> {
+    let before = onlooker.cpu_time()?;
+    work()?;
+    Ok(onlooker.cpu_time()? - before)
+}
+
+/// Pods come and go: each change is one of a slice's endpoints, or of a pod's status.
+fn change(api: &mut Api) -> Result<()> {
+    let began = Instant::now();
+    let total = CHANGES_PER_SECOND * CHANGING.as_secs() as u32;
+    for number in 0..total {
+        let round = number as usize + 1;
+        if number % OWN_SHARE == 0 {
+            let pod = round % NODE_PODS;
+            api.patch(&objects::status_path(pod), &objects::status(pod, round))?;
+        } else {
+            let slice = round % SERVICES;
+            api.put(&objects::slice_path(slice), &objects::slice(slice, round))?;
+        }
+        let due = began + number * Duration::from_secs(1) / CHANGES_PER_SECOND;
+        thread::sleep(due.saturating_duration_since(Instant::now()));
+    }
+    ensure!(began.elapsed() < CHANGING + CHANGING / 4, "this machine is too busy for so many changes");
+    Ok(())
+}
