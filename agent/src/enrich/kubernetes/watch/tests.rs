@@ -229,19 +229,19 @@ async fn without_a_node_s_name_the_machine_is_the_node() {
 #[tokio::test]
 async fn with_the_rights_for_it_services_and_their_endpoints_are_watched_as_well() {
     let slice = r#"{"metadata": {"name": "orders-1", "resourceVersion": "4"}}"#.to_owned();
-    let mut server = FakeServer::start([list(&[], 2, ""), list(&[], 2, ""), list(&[], 2, "")]).await;
-    let (_watch, mut news) = server.watch_with(KubernetesRights::Cluster, Some("n1"), &Ledger::new());
-    let mut paths = [server.next_path().await, server.next_path().await, server.next_path().await];
-    paths.sort_unstable();
-    assert_eq!(
-        paths,
-        [
-            format!("{SELECTED}&limit=50&continue="),
-            "/api/v1/services?limit=200&continue=".to_owned(),
-            "/apis/discovery.k8s.io/v1/endpointslices?limit=50&continue=".to_owned()
-        ]
-    );
-    assert_eq!(next_changes(&mut news, 6).await.matches(')').count(), 3);
+    // One that has its list goes on to its watch while others still ask for theirs: whatever is asked for is answered.
+    let mut server = FakeServer::start((0..64).map(|_| list(&[], 2, ""))).await;
+    let (_watch, _news) = server.watch_with(KubernetesRights::Cluster, Some("n1"), &Ledger::new());
+    let mut lists = std::collections::BTreeSet::new();
+    while lists.len() < 3 {
+        let path = server.next_path().await;
+        lists.extend(path.contains("limit=").then_some(path));
+    }
+    assert!(lists.into_iter().eq([
+        format!("{SELECTED}&limit=50&continue="),
+        "/api/v1/services?limit=200&continue=".to_owned(),
+        "/apis/discovery.k8s.io/v1/endpointslices?limit=50&continue=".to_owned()
+    ]));
     drop(server);
 
     let server = FakeServer::start([list(&[], 2, ""), events(&[("ADDED", slice.clone()), ("DELETED", slice)])]).await;
