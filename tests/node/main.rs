@@ -4,6 +4,7 @@
 //! `cargo xtask e2e cluster` runs it. Each test has a cluster of its own, which is up in about twenty seconds.
 
 mod cluster;
+mod crowd;
 mod images;
 mod install;
 mod outages;
