@@ -93,6 +93,14 @@ impl Client {
         let spans = onlooker.wait_spans(|spans| spans.iter().any(is_it), RECOVERY)?;
         spans.iter().find(|span| is_it(span)).cloned().context("it was awaited")
     }
+
+    /// Calls this address, by itself, until whom it calls is told by this name.
+    fn wait_for_name(&mut self, what: &str, address: &str, name: &str, onlooker: &mut Onlooker) -> Result<()> {
+        poll_until(what, RECOVERY, || {
+            let span = self.call(address, address, onlooker).ok()?;
+            (span.text("server.address") == Some(name)).then_some(())
+        })
+    }
 }
 
 impl Drop for Client {
@@ -155,14 +163,8 @@ fn calls_say_whom_they_call_by_name() -> Result<()> {
     let (cluster, service, _server, mut client) = prepare()?;
     grant(&cluster, "cluster")?;
     let mut onlooker = watch(&cluster, "cluster", &client)?;
-    poll_until("Services are known", RECOVERY, || {
-        let span = client.call(&service, &service, &mut onlooker).ok()?;
-        (span.text("server.address") == Some("orders.shop")).then_some(())
-    })?;
-    poll_until("endpoints are known", RECOVERY, || {
-        let span = client.call(ENDPOINT, ENDPOINT, &mut onlooker).ok()?;
-        (span.text("server.address") == Some("orders.shop")).then_some(())
-    })?;
+    client.wait_for_name("Services are known", &service, "orders.shop", &mut onlooker)?;
+    client.wait_for_name("endpoints are known", ENDPOINT, "orders.shop", &mut onlooker)?;
     let service = service.as_str();
     for (host, address, expected) in [
         ("orders", service, "orders.shop"),
@@ -184,10 +186,7 @@ fn calls_say_whom_they_call_by_name() -> Result<()> {
 
     // What is gone is not named any more.
     cluster.kubectl(&["-n", "shop", "delete", "service", "orders"], "")?;
-    poll_until("the Service is forgotten", RECOVERY, || {
-        let span = client.call(service, service, &mut onlooker).ok()?;
-        (span.text("server.address") == Some(service)).then_some(())
-    })?;
+    client.wait_for_name("the Service is forgotten", service, service, &mut onlooker)?;
     finish(onlooker)?;
     Ok(())
 }
@@ -197,17 +196,11 @@ fn without_the_rights_this_node_s_pods_are_named_and_the_rest_when_the_rights_co
     let (cluster, service, _server, mut client) = prepare()?;
     grant(&cluster, "base")?;
     let mut onlooker = watch(&cluster, "cluster", &client)?;
-    poll_until("this node's pods are known", RECOVERY, || {
-        let span = client.call(OWN, OWN, &mut onlooker).ok()?;
-        (span.text("server.address") == Some("front.shop")).then_some(())
-    })?;
+    client.wait_for_name("this node's pods are known", OWN, "front.shop", &mut onlooker)?;
     let span = client.call(&service, &service, &mut onlooker)?;
     assert_eq!(span.text("server.address"), Some(service.as_str()));
     grant(&cluster, "cluster")?;
-    poll_until("Services are known", RECOVERY, || {
-        let span = client.call(&service, &service, &mut onlooker).ok()?;
-        (span.text("server.address") == Some("orders.shop")).then_some(())
-    })?;
+    client.wait_for_name("Services are known", &service, "orders.shop", &mut onlooker)?;
     let finished = finish(onlooker)?;
     for names in ["services", "endpointslices"] {
         let told = format!("give its service account the right to list and watch {names};");
@@ -221,10 +214,7 @@ fn nobody_asks_for_services_unless_he_is_told_to() -> Result<()> {
     let (cluster, service, _server, mut client) = prepare()?;
     grant(&cluster, "cluster")?;
     let mut onlooker = watch(&cluster, "node", &client)?;
-    poll_until("this node's pods are known", RECOVERY, || {
-        let span = client.call(OWN, OWN, &mut onlooker).ok()?;
-        (span.text("server.address") == Some("front.shop")).then_some(())
-    })?;
+    client.wait_for_name("this node's pods are known", OWN, "front.shop", &mut onlooker)?;
     let span = client.call(&service, &service, &mut onlooker)?;
     assert_eq!(span.text("server.address"), Some(service.as_str()));
     let finished = finish(onlooker)?;

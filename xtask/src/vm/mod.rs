@@ -28,7 +28,7 @@ use matrix::{Choice, Outcome};
 use table::Table;
 
 /// `[KERNEL…] [--backend NAME] [--test NAME] [--update]`: the kernel tests on these kernels, or on all. What passes is
-/// written into the tables, for what was run.
+/// written into the tables, for what was run: what the programs are into theirs, and how many tests pass where all ran.
 pub fn run(options: &[&str]) -> Result<()> {
     let mut options = options.iter();
     let (mut kernels, mut choice, mut update) = (Vec::new(), Choice::default(), false);
@@ -41,14 +41,15 @@ pub fn run(options: &[&str]) -> Result<()> {
             name => kernels.push(series(name)?),
         }
     }
-    ensure!(choice.tests.is_empty() || !update, "--update needs all tests");
     if kernels.is_empty() {
         kernels.extend(kernel::ALL);
     }
     let outcomes = report(&kernels, &choice)?;
     ensure!(matrix::total(&outcomes).failed == 0, "there are failed tests");
     if update {
-        document::update(&outcomes)?;
+        if choice.tests.is_empty() {
+            document::update(&outcomes)?;
+        }
         Table::committed()?.renewed(&matrix::table(&outcomes)).write()?;
     }
     Ok(())
