@@ -40,9 +40,13 @@ pub struct TlsCall {
 #[map]
 static TLS_CALL_BY_THREAD: Array<TlsCall> = Array::with_max_entries(TLS_CALL_SLOTS, 0);
 
+/// Calls on stacks of a program's own that are under way. Larger: kernel memory, 150 bytes each, in use or not. Smaller: with
+/// more coroutines that wait inside a call at once, what the longest waiting ones get is not seen.
+const CALLS_ON_STACKS: u32 = 2048;
+
 /// Calls of programs that have stacks of their own, by process and stack: which thread goes on with one is not said.
 #[map]
-static TLS_CALL_BY_STACK: LruHashMap<SessionKey, TlsCall> = LruHashMap::with_max_entries(TLS_CALL_SLOTS, 0);
+static TLS_CALL_BY_STACK: LruHashMap<SessionKey, TlsCall> = LruHashMap::with_max_entries(CALLS_ON_STACKS, 0);
 
 /// Threads that were waiting in a call on a socket when a library was probed: it may have been a call to the library, whose
 /// return is not seen. Filled by the daemon.

@@ -17,7 +17,7 @@ const STACK_BYTES: u64 = 8 << 20;
 
 /// Processes that were seen on foreign stacks. Larger: kernel memory. Smaller: one that was forgotten is recognised again by its
 /// next such call.
-const PROCESSES: u32 = 4096;
+const PROCESSES: u32 = 1024;
 
 #[map]
 static PROCESS_WITH_STACKS: LruHashMap<u32, u32> = LruHashMap::with_max_entries(PROCESSES, 0);

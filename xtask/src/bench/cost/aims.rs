@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
 //! What Onlooker may cost over nothing, in instructions a request, and where it wants to be: for small requests on Linux
-//! 6.12.
+//! 6.12. And how much of the kernel's memory it may take there.
 
 use super::figures::{Figures, http1_of};
 
@@ -23,13 +23,16 @@ const AIMS: [(&str, [(u32, u32); 3]); 4] = [
     ("both", [(16_000, 10_000), (20_000, 14_500), (19_000, 13_500)]),
 ];
 
+/// Of the kernel's maps, at the sizes that are the default.
+const MAPS_BYTES: u64 = 16 << 20;
+
 pub fn aim(figures: &Figures, state: &str) -> Option<Aim> {
     let place = figures.place;
     if let Some(http1) = http1_of(state) {
         let http1 = figures.over_nothing(http1).filter(|over| *over > 0.0)?;
         return Some(Aim { must: http1 * HTTP2_OVER_HTTP1, aim: None });
     }
-    if place.kernel != "6.12" || place.response.name != "small" {
+    if !is_measured_against(figures) {
         return None;
     }
     let backend = super::BACKENDS.iter().position(|backend| *backend == place.backend)?;
@@ -45,7 +48,13 @@ pub fn missed(figures: &Figures) -> Vec<String> {
         over.zip(aim(figures, state)).is_some_and(|(over, aim)| over > aim.must)
     };
     let text = |state: &String| format!("{}, {state}: over what it must cost at most", figures.place);
-    figures.costs.keys().filter(missed).map(text).collect()
+    let has_large_maps = is_measured_against(figures) && figures.single.get("maps").is_some_and(|of| *of > MAPS_BYTES);
+    let maps = has_large_maps.then(|| format!("{}: more than {} MiB of maps", figures.place, MAPS_BYTES >> 20));
+    figures.costs.keys().filter(missed).map(text).chain(maps).collect()
+}
+
+fn is_measured_against(figures: &Figures) -> bool {
+    figures.place.kernel == "6.12" && figures.place.response.name == "small"
 }
 
 #[cfg(test)]
@@ -69,5 +78,16 @@ mod tests {
         let with = |http2| missed_of(&[&http1[..], &[("http2_server", http2)]].concat());
         assert_eq!((with(18_900.0), with(19_100.0)), (0, 1));
         assert_eq!(missed_of(&[("nothing", 28_000.0), ("server", 37_100.0)]), 1);
+    }
+
+    #[test]
+    fn maps_have_a_size_that_they_must_not_pass() {
+        let place = Place { kernel: "6.12", backend: "fentry", response: &RESPONSES[0] };
+        let missed_with = |bytes: u64| {
+            let mut figures = Figures::new(place, "6.12.1".to_owned(), 1);
+            figures.single.insert("maps".to_owned(), bytes);
+            missed(&figures).len()
+        };
+        assert_eq!((missed_with(MAPS_BYTES), missed_with(MAPS_BYTES + 1)), (0, 1));
     }
 }
