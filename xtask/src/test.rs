@@ -42,20 +42,13 @@ pub fn run_all() -> Result<Tally> {
     summary.push(("cargo test", run_tests(&mut cargo(["test", "--no-fail-fast"]))?, None));
 
     let kernel = kernel_obstacle();
-    let (collector, missing) = match collector::run() {
-        Ok(program) => (Some(program), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    let collector = collector.map(|program| ("ONLOOKER_COLLECTOR", program));
-    let (kubernetes, absent) = match cluster::find() {
-        Ok(folder) => (Some(("ONLOOKER_KUBERNETES_PROGRAMS", folder)), None),
-        Err(missing) => (None, Some(missing)),
-    };
-    let (image, unmade) = match image::run() {
-        Ok(archive) => (Some(("ONLOOKER_IMAGE", archive)), None),
-        Err(error) => (None, Some(format!("{error:#}"))),
-    };
-    let package = deb::run().ok().map(|package| ("ONLOOKER_DEB", package));
+    let (collector, missing) = made("ONLOOKER_COLLECTOR", collector::run());
+    let (kubernetes, absent) = made("ONLOOKER_KUBERNETES_PROGRAMS", cluster::find().map_err(anyhow::Error::msg));
+    let (image, unmade) = made("ONLOOKER_IMAGE", image::run());
+    let (package, unpacked) = made("ONLOOKER_DEB", deb::run());
+    if let Some(reason) = unpacked {
+        say(format!("test: there is no Debian package: {reason}"));
+    }
     let helm = cluster::HELM.find().map(|program| ("ONLOOKER_HELM", program));
     let compose = cluster::COMPOSE.find().map(|program| ("ONLOOKER_COMPOSE", program));
     let counter = cluster::COUNTER.find().map(|program| ("ONLOOKER_COUNTER", program));
@@ -112,6 +105,14 @@ impl Suite {
         let mut test = test();
         test.args(["--", "--test-threads=1"]).env("ONLOOKER_BINARY", onlooker());
         run_tests(test.envs(self.programs.iter().map(|(variable, place)| (variable, place))))
+    }
+}
+
+/// What tests are told through this variable, or why it is not there.
+fn made(variable: &'static str, made: Result<PathBuf>) -> (Option<(&'static str, PathBuf)>, Option<String>) {
+    match made {
+        Ok(place) => (Some((variable, place)), None),
+        Err(error) => (None, Some(format!("{error:#}"))),
     }
 }
 

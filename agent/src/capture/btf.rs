@@ -98,10 +98,11 @@ impl KernelTypes {
         } else {
             offsets.file_single_reference = 0;
         }
-        // Linux 6.4 renamed it.
+        // arm64 has it in a structure of what a program can write itself.
         if offsets.thread_pointer == ABSENT {
             offsets.thread_pointer = self.offset("thread_struct", "uw").unwrap_or(ABSENT);
         }
+        // Linux 6.4 renamed it.
         if offsets.iterator_vector == ABSENT {
             offsets.iterator_vector = self.offset("iov_iter", "iov").unwrap_or(ABSENT);
         }

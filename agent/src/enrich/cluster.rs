@@ -26,7 +26,7 @@ impl Cluster {
     }
 
     pub fn place(&self, facts: &ProcessFacts) -> Option<Place> {
-        self.pods.find(facts.pod_uid.as_deref(), facts.container_id.as_deref())
+        place(&self.pods, facts)
     }
 
     /// Takes what the API server has told meanwhile, up to a pod of this node of which it says anything new, and gives that.
@@ -60,8 +60,12 @@ impl Cluster {
     pub fn name_server(&mut self, span: &mut Span, resource: u64, caller: Option<&ProcessFacts>) {
         let Self { pods, peers, naming, .. } = self;
         naming.name(span, resource, |server| {
-            let place = caller.and_then(|facts| pods.find(facts.pod_uid.as_deref(), facts.container_id.as_deref()));
+            let place = caller.and_then(|facts| place(pods, facts));
             server.find(peers, pods, place.as_ref().map(|place| place.pod.namespace.as_str()))
         });
     }
+}
+
+fn place(pods: &Pods, facts: &ProcessFacts) -> Option<Place> {
+    pods.find(facts.pod_uid.as_deref(), facts.container_id.as_deref())
 }

@@ -45,9 +45,9 @@ pub enum News {
     Slice(Change<Slice>),
 }
 
-/// A list that the API server writes as `null` where it is empty, as it does in every bookmark of a watch.
-pub(super) fn list<'de, D: Deserializer<'de>, T: Deserialize<'de>>(deserializer: D) -> Result<Vec<T>, D::Error> {
-    Option::deserialize(deserializer).map(Option::unwrap_or_default)
+/// What the API server writes as `null` where it is empty: lists and maps, as in every bookmark of a watch.
+pub(super) fn or_empty<'de, D: Deserializer<'de>, T: Deserialize<'de> + Default>(reader: D) -> Result<T, D::Error> {
+    Option::deserialize(reader).map(Option::unwrap_or_default)
 }
 
 /// Of an object's metadata, what the kinds need that are only looked up by their names.
@@ -57,6 +57,7 @@ pub(super) struct Metadata {
     pub namespace: String,
     pub name: String,
     pub resource_version: String,
+    #[serde(deserialize_with = "or_empty")]
     pub labels: Labels,
 }
 

@@ -17,7 +17,7 @@ use std::{
 
 use rustc_hash::FxHashMap;
 use smallvec::SmallVec;
-use table::{Kept, Table};
+use table::{Member, Table};
 
 use super::{domain::ClusterDomain, object::Change, pods::Pods, service::Service, slice::Slice};
 use crate::ledger::{Counter, Family, Ledger};
@@ -64,101 +64,57 @@ impl Peers {
 
     /// True where a name may have changed.
     pub fn handle_service(&mut self, change: Change<Service>) -> bool {
-        match change {
-            Change::ListBegins => self.services.begin_list(),
-            Change::ListEnds => {
-                let gone = self.services.end_list();
-                gone.iter().for_each(|(name, service)| self.forget_addresses(name, service));
-                return !gone.is_empty();
-            }
-            Change::Gone(service) => {
-                let gone = self.services.remove(&full_name(&service.name, &service.namespace));
-                gone.iter().for_each(|(name, service)| self.forget_addresses(name, service));
-                return gone.is_some();
-            }
-            Change::Seen(service) => {
-                let addresses = service.addresses.clone();
-                let (name, before) = match self.services.keep(full_name(&service.name, &service.namespace), *service) {
-                    Kept::Same => return false,
-                    Kept::NoRoom => {
-                        self.refused.increment();
-                        return false;
-                    }
-                    Kept::New(name) => (name, None),
-                    Kept::InsteadOf(name, before) => (name, Some(before)),
-                };
-                before.iter().for_each(|before| self.forget_addresses(&name, before));
-                self.service_by_address.extend(addresses.into_iter().map(|address| (address, Arc::clone(&name))));
-                return true;
+        let turn = self.services.handle(change);
+        for (name, service) in &turn.gone {
+            for address in &service.addresses {
+                // One that was given to another Service meanwhile is that one's.
+                if self.service_by_address.get(address) == Some(name) {
+                    self.service_by_address.remove(address);
+                }
             }
         }
-        false
-    }
-
-    /// An address that was given to another Service meanwhile is that one's.
-    fn forget_addresses(&mut self, name: &Arc<str>, service: &Service) {
-        for address in &service.addresses {
-            if self.service_by_address.get(address) == Some(name) {
-                self.service_by_address.remove(address);
-            }
+        if let Some((name, service)) = turn.seen.as_ref().and_then(|name| Some((name, self.services.get(name)?))) {
+            self.service_by_address.extend(service.addresses.iter().map(|address| (*address, Arc::clone(name))));
         }
+        self.refused.add(turn.is_refused.into());
+        turn.changes_anything()
     }
 
     /// True where a name may have changed.
-    pub fn handle_slice(&mut self, change: Change<Slice>) -> bool {
-        match change {
-            Change::ListBegins => self.slices.begin_list(),
-            Change::ListEnds => {
-                let gone = self.slices.end_list();
-                gone.iter().for_each(|(name, slice)| self.forget_endpoints(name, slice));
-                return !gone.is_empty();
-            }
-            Change::Gone(slice) => {
-                let gone = self.slices.remove(&full_name(&slice.name, &slice.namespace));
-                gone.iter().for_each(|(name, slice)| self.forget_endpoints(name, slice));
-                return gone.is_some();
-            }
-            Change::Seen(slice) => return self.keep_slice(*slice),
+    pub fn handle_slice(&mut self, mut change: Change<Slice>) -> bool {
+        if let Change::Seen(slice) = &mut change {
+            self.limit_endpoints(slice);
         }
-        false
+        let turn = self.slices.handle(change);
+        for (name, slice) in &turn.gone {
+            self.endpoints -= slice.endpoints.len();
+            for endpoint in &slice.endpoints {
+                let Some(slices) = self.slices_by_address.get_mut(&endpoint.address) else { continue };
+                slices.retain(|other| other != name);
+                if slices.is_empty() {
+                    self.slices_by_address.remove(&endpoint.address);
+                }
+            }
+        }
+        if let Some((name, slice)) = turn.seen.as_ref().and_then(|name| Some((name, self.slices.get(name)?))) {
+            self.endpoints += slice.endpoints.len();
+            for endpoint in &slice.endpoints {
+                let slices = self.slices_by_address.entry(endpoint.address).or_default();
+                if slices.last() != Some(name) {
+                    slices.push(Arc::clone(name));
+                }
+            }
+        }
+        self.refused.add(turn.is_refused.into());
+        turn.changes_anything()
     }
 
-    fn keep_slice(&mut self, mut slice: Slice) -> bool {
-        let name = full_name(&slice.name, &slice.namespace);
-        let before = self.slices.get(&name).map_or(0, |known| known.endpoints.len());
+    /// To those there is room for, beside the ones of all other slices.
+    fn limit_endpoints(&self, slice: &mut Slice) {
+        let before = self.slices.get(&slice.full_name()).map_or(0, |known| known.endpoints.len());
         let room = ENDPOINTS - (self.endpoints - before);
         self.refused.add(slice.endpoints.len().saturating_sub(room) as u64);
         slice.endpoints.truncate(room);
-        let addresses: Vec<IpAddr> = slice.endpoints.iter().map(|endpoint| endpoint.address).collect();
-        let (name, before) = match self.slices.keep(name, slice) {
-            Kept::Same => return false,
-            Kept::NoRoom => {
-                self.refused.increment();
-                return false;
-            }
-            Kept::New(name) => (name, None),
-            Kept::InsteadOf(name, before) => (name, Some(before)),
-        };
-        before.iter().for_each(|before| self.forget_endpoints(&name, before));
-        self.endpoints += addresses.len();
-        for address in addresses {
-            let slices = self.slices_by_address.entry(address).or_default();
-            if slices.last() != Some(&name) {
-                slices.push(Arc::clone(&name));
-            }
-        }
-        true
-    }
-
-    fn forget_endpoints(&mut self, name: &Arc<str>, slice: &Slice) {
-        self.endpoints -= slice.endpoints.len();
-        for endpoint in &slice.endpoints {
-            let Some(slices) = self.slices_by_address.get_mut(&endpoint.address) else { continue };
-            slices.retain(|other| other != name);
-            if slices.is_empty() {
-                self.slices_by_address.remove(&endpoint.address);
-            }
-        }
     }
 
     /// A Service by its own address, or else the only one that has this endpoint; or else the pod.
@@ -212,6 +168,18 @@ impl Peers {
     #[must_use]
     pub fn len(&self) -> (usize, usize) {
         (self.services.len(), self.endpoints)
+    }
+}
+
+impl Member for Service {
+    fn full_name(&self) -> String {
+        full_name(&self.name, &self.namespace)
+    }
+}
+
+impl Member for Slice {
+    fn full_name(&self) -> String {
+        full_name(&self.name, &self.namespace)
     }
 }
 

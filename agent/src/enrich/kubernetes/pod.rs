@@ -8,7 +8,7 @@ use std::{collections::BTreeMap, net::IpAddr};
 
 use serde::Deserialize;
 
-use super::object::{Change, News, Object, Written, list};
+use super::object::{Change, News, Object, Written, or_empty};
 
 /// Labels, annotations and containers of one pod. Larger: a pod with thousands costs memory on every node it visits.
 /// Smaller: selectors do not see what is past it.
@@ -84,9 +84,12 @@ struct Metadata {
     name: String,
     resource_version: String,
     creation_timestamp: Option<String>,
-    labels: Option<BTreeMap<String, String>>,
-    annotations: Option<BTreeMap<String, String>>,
-    owner_references: Option<Vec<Reference>>,
+    #[serde(deserialize_with = "or_empty")]
+    labels: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_empty")]
+    annotations: BTreeMap<String, String>,
+    #[serde(deserialize_with = "or_empty")]
+    owner_references: Vec<Reference>,
 }
 
 #[derive(Debug, Default, Deserialize)]
@@ -102,11 +105,11 @@ struct Reference {
 struct Spec {
     node_name: String,
     host_network: bool,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     containers: Vec<Named>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     init_containers: Vec<Named>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     ephemeral_containers: Vec<Named>,
 }
 
@@ -121,13 +124,13 @@ struct Named {
 #[serde(default, rename_all = "camelCase")]
 struct Status {
     phase: String,
-    #[serde(rename = "podIPs", deserialize_with = "list")]
+    #[serde(rename = "podIPs", deserialize_with = "or_empty")]
     addresses: Vec<Address>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     container_statuses: Vec<Running>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     init_container_statuses: Vec<Running>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     ephemeral_container_statuses: Vec<Running>,
 }
 
@@ -179,9 +182,8 @@ impl From<WrittenPod> for Pod {
         let others = spec.init_containers.into_iter().chain(spec.ephemeral_containers).map(|named| (named, false));
         let container = |(Named { name, image }, is_main)| Container { id: id(&name), name, image, is_main };
         let containers = main.chain(others).take(ENTRIES).map(container).collect();
-        let owners = metadata.owner_references.unwrap_or_default();
-        let owner = owners.into_iter().find(|reference| reference.controller == Some(true));
-        let annotations = metadata.annotations.unwrap_or_default().into_iter();
+        let owner = metadata.owner_references.into_iter().find(|reference| reference.controller == Some(true));
+        let annotations = metadata.annotations.into_iter();
         let is_short = |(name, value): &(String, String)| name.len() + value.len() <= ANNOTATION_BYTES;
         let time = metadata.creation_timestamp.and_then(|text| text.parse::<jiff::Timestamp>().ok());
         Self {
@@ -190,7 +192,7 @@ impl From<WrittenPod> for Pod {
             name: metadata.name,
             node: spec.node_name,
             created: time.map(jiff::Timestamp::as_second),
-            labels: metadata.labels.unwrap_or_default().into_iter().take(ENTRIES).collect(),
+            labels: metadata.labels.into_iter().take(ENTRIES).collect(),
             annotations: annotations.filter(is_short).take(ENTRIES).collect(),
             owner: owner.map(|reference| reference.owner),
             containers,

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::object::{Change, Metadata, News, Object, Written, list};
+use super::object::{Change, Metadata, News, Object, Written, or_empty};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Service {
@@ -36,7 +36,7 @@ pub struct WrittenService {
 struct Spec {
     #[serde(rename = "clusterIP")]
     cluster_ip: String,
-    #[serde(rename = "clusterIPs", deserialize_with = "list")]
+    #[serde(rename = "clusterIPs", deserialize_with = "or_empty")]
     cluster_ips: Vec<String>,
 }
 

@@ -9,7 +9,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-use super::object::{Change, Metadata, News, Object, Written, list};
+use super::object::{Change, Metadata, News, Object, Written, or_empty};
 
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Slice {
@@ -33,16 +33,16 @@ pub struct Endpoint {
 #[serde(default)]
 pub struct WrittenSlice {
     metadata: Metadata,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     endpoints: Vec<WrittenEndpoint>,
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     ports: Vec<Port>,
 }
 
 #[derive(Debug, Default, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 struct WrittenEndpoint {
-    #[serde(deserialize_with = "list")]
+    #[serde(deserialize_with = "or_empty")]
     addresses: Vec<String>,
     target_ref: Option<Target>,
 }
@@ -138,6 +138,6 @@ mod tests {
             &[],
             &[],
         );
-        check(r#"{"metadata": {"name": "x"}, "endpoints": null, "ports": null}"#, None, &[], &[]);
+        check(r#"{"metadata": {"name": "x", "labels": null}, "endpoints": null, "ports": null}"#, None, &[], &[]);
     }
 }

@@ -6,6 +6,14 @@ use std::sync::Arc;
 
 use rustc_hash::FxHashMap;
 
+use crate::enrich::kubernetes::object::Change;
+
+/// What a table keeps.
+pub trait Member: PartialEq {
+    /// `NAME.NAMESPACE`, which no other object of its kind has.
+    fn full_name(&self) -> String;
+}
+
 #[derive(Debug)]
 pub struct Table<T> {
     known: FxHashMap<Arc<str>, Known<T>>,
@@ -21,17 +29,30 @@ struct Known<T> {
     list: u32,
 }
 
-/// What became of an object that was to be kept.
+/// What a change makes of the table.
 #[derive(Debug, PartialEq, Eq)]
-pub enum Kept<T> {
-    /// It was there as it is.
-    Same,
-    New(Arc<str>),
-    InsteadOf(Arc<str>, T),
-    NoRoom,
+pub struct Turn<T> {
+    /// No longer in it, or not as they were.
+    pub gone: Vec<(Arc<str>, T)>,
+    /// In it from now on, or as it is now.
+    pub seen: Option<Arc<str>>,
+    /// It would have been, if there were room.
+    pub is_refused: bool,
 }
 
-impl<T: PartialEq> Table<T> {
+impl<T> Default for Turn<T> {
+    fn default() -> Self {
+        Self { gone: Vec::new(), seen: None, is_refused: false }
+    }
+}
+
+impl<T> Turn<T> {
+    pub fn changes_anything(&self) -> bool {
+        !self.gone.is_empty() || self.seen.is_some()
+    }
+}
+
+impl<T: Member> Table<T> {
     pub fn new(most: usize) -> Self {
         Self { known: FxHashMap::default(), most, lists: 0 }
     }
@@ -44,41 +65,43 @@ impl<T: PartialEq> Table<T> {
         self.known.len()
     }
 
-    pub fn keep(&mut self, name: String, object: T) -> Kept<T> {
-        let list = self.lists;
-        if let Some((name, known)) = self.known.get_key_value(name.as_str()) {
-            if known.object != object {
-                let name = Arc::clone(name);
-                let before = self.known.insert(Arc::clone(&name), Known { object, list }).expect("it was there");
-                return Kept::InsteadOf(name, before.object);
+    pub fn handle(&mut self, change: Change<T>) -> Turn<T> {
+        match change {
+            Change::ListBegins => {
+                self.lists = self.lists.wrapping_add(1);
+                Turn::default()
             }
-        } else if self.known.len() >= self.most {
-            return Kept::NoRoom;
-        } else {
-            let name: Arc<str> = name.into();
-            self.known.insert(Arc::clone(&name), Known { object, list });
-            return Kept::New(name);
+            Change::Seen(object) => self.keep(*object),
+            Change::Gone(object) => {
+                let gone = self.known.remove_entry(object.full_name().as_str());
+                Turn { gone: gone.into_iter().map(Self::without_list).collect(), ..Turn::default() }
+            }
+            Change::ListEnds => {
+                let gone = self.known.extract_if(|_, known| known.list != self.lists);
+                let gone = gone.map(Self::without_list).collect();
+                self.known.shrink_to_fit();
+                Turn { gone, ..Turn::default() }
+            }
         }
-        if let Some(known) = self.known.get_mut(name.as_str()) {
+    }
+
+    fn keep(&mut self, object: T) -> Turn<T> {
+        let (name, list) = (object.full_name(), self.lists);
+        if let Some(known) = self.known.get_mut(name.as_str()).filter(|known| known.object == object) {
             known.list = list;
+            return Turn::default();
         }
-        Kept::Same
+        let before = self.known.remove_entry(name.as_str());
+        if before.is_none() && self.known.len() >= self.most {
+            return Turn { is_refused: true, ..Turn::default() };
+        }
+        let name = before.as_ref().map_or_else(|| Arc::from(name), |(name, _)| Arc::clone(name));
+        self.known.insert(Arc::clone(&name), Known { object, list });
+        Turn { gone: before.into_iter().map(Self::without_list).collect(), seen: Some(name), is_refused: false }
     }
 
-    pub fn remove(&mut self, name: &str) -> Option<(Arc<str>, T)> {
-        self.known.remove_entry(name).map(|(name, known)| (name, known.object))
-    }
-
-    pub fn begin_list(&mut self) {
-        self.lists = self.lists.wrapping_add(1);
-    }
-
-    /// Gives what the list has not named.
-    pub fn end_list(&mut self) -> Vec<(Arc<str>, T)> {
-        let gone = self.known.extract_if(|_, known| known.list != self.lists);
-        let gone = gone.map(|(name, known)| (name, known.object)).collect();
-        self.known.shrink_to_fit();
-        gone
+    fn without_list((name, known): (Arc<str>, Known<T>)) -> (Arc<str>, T) {
+        (name, known.object)
     }
 }
 
@@ -86,29 +109,48 @@ impl<T: PartialEq> Table<T> {
 mod tests {
     use super::*;
 
-    fn name(text: &str) -> Arc<str> {
-        Arc::from(text)
+    #[derive(Debug, PartialEq)]
+    struct Item(&'static str, u32);
+
+    impl Member for Item {
+        fn full_name(&self) -> String {
+            self.0.to_owned()
+        }
+    }
+
+    #[track_caller]
+    fn check(table: &mut Table<Item>, change: Change<Item>, gone: &[(&str, u32)], seen: Option<&str>) {
+        let turn = table.handle(change);
+        let found: Vec<_> = turn.gone.iter().map(|(name, item)| (&**name, item.1)).collect();
+        assert_eq!((found.as_slice(), turn.seen.as_deref()), (gone, seen));
+        assert!(!turn.is_refused);
+    }
+
+    fn is(name: &'static str, value: u32) -> Change<Item> {
+        Change::Seen(Box::new(Item(name, value)))
     }
 
     #[test]
     fn what_a_list_does_not_name_is_gone_when_it_ends() {
         let mut table = Table::new(3);
-        table.begin_list();
-        assert_eq!(table.keep("a".to_owned(), 1), Kept::New(name("a")));
-        assert_eq!(table.keep("b".to_owned(), 1), Kept::New(name("b")));
-        assert_eq!(table.end_list(), []);
-        assert_eq!(table.keep("c".to_owned(), 1), Kept::New(name("c")), "by the watch");
-        assert_eq!(table.keep("d".to_owned(), 1), Kept::NoRoom);
-        // One that broke off, and one that is whole.
-        table.begin_list();
-        assert_eq!(table.keep("a".to_owned(), 1), Kept::Same);
-        table.begin_list();
-        assert_eq!(table.keep("b".to_owned(), 2), Kept::InsteadOf(name("b"), 1));
-        assert_eq!(table.keep("c".to_owned(), 1), Kept::Same);
+        check(&mut table, Change::ListBegins, &[], None);
+        check(&mut table, is("a", 1), &[], Some("a"));
+        check(&mut table, is("b", 1), &[], Some("b"));
+        check(&mut table, Change::ListEnds, &[], None);
+        // By the watch.
+        check(&mut table, is("c", 1), &[], Some("c"));
+        assert!(table.handle(is("d", 1)).is_refused);
+        // A list that broke off, and one that is whole.
+        check(&mut table, Change::ListBegins, &[], None);
+        check(&mut table, is("a", 1), &[], None);
+        check(&mut table, Change::ListBegins, &[], None);
+        check(&mut table, is("b", 2), &[("b", 1)], Some("b"));
+        check(&mut table, is("c", 1), &[], None);
         assert_eq!(table.len(), 3, "until it ends");
-        assert_eq!(table.end_list(), [(name("a"), 1)]);
-        assert_eq!((table.get("a"), table.get("b"), table.get("c")), (None, Some(&2), Some(&1)));
-        assert_eq!(table.remove("b"), Some((name("b"), 2)));
-        assert_eq!((table.remove("b"), table.len()), (None, 1));
+        check(&mut table, Change::ListEnds, &[("a", 1)], None);
+        assert_eq!((table.get("a"), table.get("b"), table.get("c")), (None, Some(&Item("b", 2)), Some(&Item("c", 1))));
+        check(&mut table, Change::Gone(Box::new(Item("b", 7))), &[("b", 2)], None);
+        check(&mut table, Change::Gone(Box::new(Item("b", 7))), &[], None);
+        assert_eq!(table.len(), 1);
     }
 }
