@@ -10,11 +10,13 @@
 
 mod by_time;
 mod context;
+mod describer;
 mod description;
 mod grpc;
 mod http;
 mod identity;
 mod open;
+mod outlet;
 mod parents;
 mod passing;
 mod processes;
@@ -26,19 +28,19 @@ mod target;
 
 use std::{collections::VecDeque, fmt};
 
-use agent_protocols::{Request, Response};
+use agent_protocols::Request;
 use rustc_hash::FxHashMap;
 
 pub use context::Context;
+use describer::Describer;
 pub use identity::Identities;
 use open::{Described, EndFacts, Lineage, Open, Record};
+use outlet::Outlet;
 use parents::{Ambiguity, Decider, Decision};
 use passing::Passing;
 use processes::{Candidates, Process};
-use repeats::Repeats;
 pub use span::{Attribute, Kind, Sampled, Span, SpanId, Status, TraceId, Value};
 pub use standing::Standing;
-use standing::StandingCache;
 
 use crate::{
     exchanges::{Exchange, ExchangeEvent, ExchangeId, Role},
@@ -103,7 +105,7 @@ impl Spans {
     #[must_use]
     pub fn with(ledger: &Ledger, clock: WallClock, identities: Identities, records: usize) -> Self {
         Self {
-            outlet: Outlet { clock, spans: ledger.counter(Family::Spans, &[]) },
+            outlet: Outlet::new(ledger, clock),
             identities,
             open: Open::new(records),
             processes: FxHashMap::default(),
@@ -377,65 +379,6 @@ impl Spans {
             self.held.retain(|(_, id)| self.open.get(*id).is_some_and(|record| record.described.is_some()));
         }
         self.held.push_back((end.last, id));
-    }
-}
-
-/// Where spans leave.
-struct Outlet {
-    clock: WallClock,
-    spans: Counter,
-}
-
-impl Outlet {
-    fn release(
-        &mut self,
-        described: Described,
-        span_id: SpanId,
-        lineage: &Lineage,
-        now: KernelTime,
-        next: &mut impl FnMut(&mut Span),
-    ) {
-        let Described { description, role, tgid, first, last } = described;
-        let offset = self.clock.offset(now);
-        self.spans.increment();
-        next(&mut Span {
-            trace_id: lineage.trace_id,
-            span_id,
-            parent: lineage.parent,
-            parent_is_remote: lineage.parent_is_remote,
-            trace_state: lineage.trace_state.clone(),
-            sampled: lineage.sampled,
-            kind: role.into(),
-            name: description.name,
-            start: offset.wall(first),
-            end: offset.wall(last.max(first)),
-            standing: Some(description.standing),
-            client_port: description.client_port,
-            attributes: description.attributes,
-            status: description.status,
-            tgid,
-        });
-    }
-}
-
-/// Describes exchanges by their protocols.
-#[derive(Debug, Default)]
-struct Describer {
-    standing: StandingCache,
-    repeats: Repeats,
-}
-
-impl Describer {
-    fn describe(&mut self, exchange: &Exchange) -> Described {
-        let Self { standing, repeats } = self;
-        let description = repeats.describe(exchange, || {
-            let Request::Http(request) = &exchange.request;
-            let response = exchange.response.as_ref().map(|Response::Http(response)| response);
-            let call = grpc::describe(exchange, request, response, standing);
-            call.unwrap_or_else(|| http::describe(exchange, request, response, standing))
-        });
-        let (role, tgid) = (exchange.role, exchange.first.thread.tgid);
-        Described { description, role, tgid, first: exchange.first.time, last: exchange.last.time }
     }
 }
 

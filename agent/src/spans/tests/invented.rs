@@ -4,7 +4,7 @@
 use std::{net::SocketAddr, rc::Rc};
 
 use agent_protocols::{
-    Protocol,
+    Protocol, Response,
     http::{Header, HttpRequest, HttpResponse, HttpVersion},
 };
 
@@ -209,7 +209,7 @@ pub fn play(events: impl Iterator<Item = (u64, Event)>, records: usize) -> Run {
     }
     assert_eq!(stage.open.len(), 0, "nothing is kept for ever");
     assert!(stage.passing.is_empty() && stage.waiting == 0);
-    assert_eq!(stage.outlet.spans.get(), spans.len() as u64);
+    assert_eq!(ledger.counter(Family::Spans, &[]).get(), spans.len() as u64);
     Run { spans, ledger }
 }
 
