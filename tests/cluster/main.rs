@@ -14,6 +14,7 @@ use std::{
 use anyhow::{Context as _, Result};
 use onlooker_tests::{Cluster, Onlooker, PATIENCE, ServerProcess, Span, cluster::ContainerGroup};
 
+mod doctor;
 mod manifests;
 mod peers;
 mod selection;

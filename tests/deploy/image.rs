@@ -10,7 +10,7 @@ use std::{
 };
 
 use anyhow::{Context as _, Result, ensure};
-use object::{Object as _, ObjectSection as _};
+use object::{Architecture, Object as _, ObjectSection as _};
 use ring::digest;
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -25,13 +25,23 @@ pub struct Image {
     folder: TempDir,
     pub config: Value,
     bill: Value,
+    /// Those that the archive has images for.
+    machines: Vec<String>,
 }
+
+/// As the specification names them, this one first, with what their programs are for.
+const MACHINES: [(&str, Architecture); 2] = [("amd64", Architecture::X86_64), ("arm64", Architecture::Aarch64)];
 
 /// What the bill of materials is called.
 const BILL: &str = "application/vnd.cyclonedx+json";
 
 impl Image {
+    /// The one for this machine.
     pub fn unpack() -> Result<Self> {
+        Self::unpack_for(MACHINES[0].0)
+    }
+
+    fn unpack_for(machine: &str) -> Result<Self> {
         let archive = env::var_os("ONLOOKER_IMAGE").context("ONLOOKER_IMAGE is not set: use `cargo xtask test`")?;
         let folder = tempfile::tempdir()?;
         let layout = folder.path().join("layout");
@@ -42,8 +52,10 @@ impl Image {
         let entry = read(layout.join("index.json"))?["manifests"].as_array().cloned().unwrap_or_default();
         ensure!(entry.len() == 1, "who names none takes the only one: {entry:?}");
         let all = read(blob(&layout, &entry[0])?)?["manifests"].as_array().cloned().context("an index of manifests")?;
-        let image =
-            all.iter().find(|entry| entry["platform"]["architecture"] == "amd64").context("for this machine")?;
+        let machine_of = |entry: &Value| entry["platform"]["architecture"].as_str().map(str::to_owned);
+        let machines = all.iter().filter_map(machine_of).collect();
+        let image = all.iter().find(|entry| machine_of(entry).is_some_and(|name| name == machine));
+        let image = image.with_context(|| format!("it is not for {machine}"))?;
         let manifest = read(blob(&layout, image)?)?;
         let config = read(blob(&layout, &manifest["config"])?)?;
         let mut bill = None;
@@ -60,7 +72,7 @@ impl Image {
             ensure!(config["rootfs"]["diff_ids"][index] == layer["digest"], "{config}");
             unpack(&blob(&layout, layer)?, &folder.path().join("root"))?;
         }
-        Ok(Self { folder, config, bill: bill.context("the image has a bill of materials")? })
+        Ok(Self { folder, config, machines, bill: bill.context("the image has a bill of materials")? })
     }
 
     pub fn root(&self) -> PathBuf {
@@ -99,12 +111,35 @@ fn the_image_is_whole_and_holds_one_static_program() -> Result<()> {
     let files = Command::new("find").arg(image.root()).args(["-not", "-type", "d"]).output()?;
     let files = String::from_utf8(files.stdout)?;
     ensure!(files.trim() == program.to_str().context("a plain path")?, "nothing else is in it: {files}");
-    let bytes = fs::read(&program)?;
-    let has_loader = object::File::parse(&*bytes)?.sections().any(|section| section.name() == Ok(".interp"));
-    ensure!(!has_loader, "it asks for a dynamic loader");
+    check_program(&program, Architecture::X86_64)?;
     // Where there is nothing else.
     let output = Container::new(&image, Rights::Everything)?.command().arg("--version").output()?;
     let version = config["config"]["Labels"]["org.opencontainers.image.version"].as_str().context("a version")?;
     ensure!(String::from_utf8(output.stdout)?.trim() == format!("onlooker {version}"), "{version}");
     check_bill(&image.bill, version)
+}
+
+/// It is for this machine, and asks for no loader.
+fn check_program(program: &Path, architecture: Architecture) -> Result<()> {
+    let bytes = fs::read(program)?;
+    let file = object::File::parse(&*bytes)?;
+    ensure!(file.architecture() == architecture, "{:?} instead of {architecture:?}", file.architecture());
+    let has_loader = file.sections().any(|section| section.name() == Ok(".interp"));
+    ensure!(!has_loader, "it asks for a dynamic loader");
+    Ok(())
+}
+
+/// `cargo xtask ci` makes the image for both, and says so in `ONLOOKER_IMAGE_MACHINES`.
+#[test]
+fn each_machine_finds_its_own_program() -> Result<()> {
+    let due = env::var("ONLOOKER_IMAGE_MACHINES").unwrap_or_else(|_| MACHINES[0].0.to_owned());
+    for (machine, architecture) in MACHINES.iter().filter(|(machine, _)| due.split(',').any(|name| name == *machine)) {
+        let image = Image::unpack_for(machine)?;
+        ensure!(image.machines == due.split(',').collect::<Vec<_>>(), "{:?} instead of {due}", image.machines);
+        ensure!(image.config["architecture"] == *machine, "{}", image.config);
+        check_program(&image.root().join("usr/bin/onlooker"), *architecture)?;
+        let version = &image.config["config"]["Labels"]["org.opencontainers.image.version"];
+        check_bill(&image.bill, version.as_str().context("a version")?)?;
+    }
+    Ok(())
 }

@@ -10,9 +10,11 @@ use onlooker_tests::{Collector, Onlooker, ServerProcess, collector::Tls};
 use tempfile::TempDir;
 
 mod authority;
+mod beside;
 mod exact_counts;
 mod http2;
 mod outage;
+mod peer;
 mod tls;
 
 /// The two encodings of OTLP that Onlooker speaks.

@@ -17,6 +17,7 @@ pub mod helm;
 pub mod ledger;
 pub mod load;
 pub mod onlooker;
+pub mod python;
 pub mod server;
 pub mod spans;
 
@@ -26,6 +27,7 @@ pub use collector::Collector;
 pub use ledger::Ledger;
 pub use load::{Load, LoadReport, raise_open_files};
 pub use onlooker::{Finished, Onlooker};
+pub use python::python_with_packages;
 pub use server::{Request, Server, ServerProcess};
 pub use spans::Span;
 

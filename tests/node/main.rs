@@ -3,6 +3,7 @@
 //!
 //! `cargo xtask e2e cluster` runs it. Each test has a cluster of its own, which is up in about twenty seconds.
 
+mod abandoned;
 mod cluster;
 mod crowd;
 mod images;

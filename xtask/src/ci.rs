@@ -8,9 +8,9 @@ use std::time::Instant;
 use anyhow::{Result, ensure};
 
 use crate::{
-    bench, demo, fuzz, setup,
+    bench, demo, fuzz, image, setup,
     steps::{run as run_step, say},
-    tally::Tally,
+    tally::{Tally, run_tests},
     test, tidy, vm,
     workspace::{cargo, find_program, target},
 };
@@ -45,6 +45,7 @@ const CHECKS: &[Check] = &[
     Check { name: "bench parse", run: || passed(bench::parse()) },
     Check { name: "demo", run: show },
     Check { name: "other kernels", run: other_kernels },
+    Check { name: "image for both machines", run: image_for_both },
     Check { name: "bench cost", run: cost },
 ];
 
@@ -125,6 +126,18 @@ fn other_kernels() -> Result<Outcome> {
         Some(obstacle) => Ok(Outcome::Skipped(obstacle)),
         None => Ok(Outcome::Tests(vm::run_core()?)),
     }
+}
+
+/// Each machine finds its own binary in it. That for arm64 is the one that the guests before had: nothing is built twice.
+fn image_for_both() -> Result<Outcome> {
+    if let Some(obstacle) = vm::obstacle() {
+        return Ok(Outcome::Skipped(obstacle));
+    }
+    let archive = image::run_for_both()?;
+    let mut test = cargo(["test", "--package", "onlooker-tests", "--test", "deploy", "--features", "deploy"]);
+    test.args(["--", "image::each_machine_finds_its_own_program", "--exact"]);
+    test.env("ONLOOKER_IMAGE", archive).env("ONLOOKER_IMAGE_MACHINES", "amd64,arm64");
+    Ok(Outcome::Tests(run_tests(&mut test)?))
 }
 
 /// Small requests on every backend, against what is committed: the figures are exact, so that growth is no accident.

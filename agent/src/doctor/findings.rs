@@ -27,7 +27,7 @@ const TRIAL_RING_BYTES: u32 = 64 * 1024;
 pub fn examine(pids: &[u32], kubernetes: &KubernetesConfig) -> Report {
     let mut findings = vec![types(), lockdown(), kprobes()];
     findings.extend(capabilities());
-    findings.extend([process_ids(), tracefs(), unified_cgroups()]);
+    findings.extend([process_ids(), tracefs(), control_groups()]);
     let backends = [Backend::Fentry, Backend::Kprobe, Backend::Syscall].map(|kind| (kind, backend(kind)));
     let backend = backends.iter().find(|(_, finding)| finding.works).map(|(kind, _)| kind.name());
     findings.extend(backends.map(|(_, finding)| finding));
@@ -117,11 +117,17 @@ fn tracefs() -> Finding {
     }
 }
 
-fn unified_cgroups() -> Finding {
-    const NAME: &str = "cgroup v2";
-    match mount_of("cgroup2") {
-        Some(place) => Finding::yes(MACHINE, NAME, place),
-        None => Finding::no(MACHINE, NAME, "not mounted", "containers are told from cgroup v1"),
+/// By what the kernel says of this process: a hierarchy need not be mounted to tell who is in which container, and in a
+/// container the unified one often is not.
+fn control_groups() -> Finding {
+    const NAME: &str = "control groups";
+    let groups = Process::myself().ok().and_then(|own| own.cgroups().ok());
+    let is_there = |unified| groups.iter().flatten().any(|group| (group.hierarchy == 0) == unified);
+    match (is_there(true), is_there(false)) {
+        (true, true) => Finding::yes(MACHINE, NAME, "versions 1 and 2"),
+        (true, false) => Finding::yes(MACHINE, NAME, "version 2"),
+        (false, true) => Finding::yes(MACHINE, NAME, "version 1"),
+        (false, false) => Finding::no(MACHINE, NAME, "not in this kernel", "containers and pods are not told apart"),
     }
 }
 

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Release: spans in, spans that may leave out: sampled in and redacted.
+//! Release: spans in, spans that may leave out: sampled in, redacted, and not about telemetry itself.
 //!
 //! Exporters accept only [`ReleasedSpan`], and only this module can build one.
 
 mod redaction;
 mod sampler;
+mod telemetry;
 
 use std::sync::Arc;
 
@@ -64,18 +65,23 @@ impl ReleasedSpan {
 pub struct Policy {
     sampler: SamplerConfig,
     sampled_out: Counter,
+    telemetry: Counter,
 }
 
 impl Policy {
     #[must_use]
     pub fn new(sampler: &SamplerConfig, ledger: &Ledger) -> Self {
-        let labels = [("stage", "policy"), ("reason", "sampled_out")];
-        Self { sampler: *sampler, sampled_out: ledger.counter(Family::SpansDropped, &labels) }
+        let dropped = |reason| ledger.counter(Family::SpansDropped, &[("stage", "policy"), ("reason", reason)]);
+        Self { sampler: *sampler, sampled_out: dropped("sampled_out"), telemetry: dropped("telemetry") }
     }
 
     pub fn release<'a>(&mut self, span: &'a mut Span, resource: &'a Arc<Resource>) -> Option<Released<'a>> {
         if !sampler::is_sampled(&self.sampler, span) {
             self.sampled_out.increment();
+            return None;
+        }
+        if telemetry::is_export(span) {
+            self.telemetry.increment();
             return None;
         }
         redaction::redact(span);

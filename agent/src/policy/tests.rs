@@ -56,6 +56,29 @@ fn release(sampler: SamplerConfig, mut span: Span) -> Option<ReleasedSpan> {
     Policy::new(&sampler, &Ledger::new()).release(&mut span, &resource).map(Released::kept)
 }
 
+#[test]
+fn telemetry_on_its_way_is_not_told() {
+    let python = "OTel-OTLP-Exporter-Python/1.45.2";
+    let leaves = |name: &'static str, attributes: &[(&'static str, &str)]| {
+        let span = Span { name: Cow::Borrowed(name), ..span([1; 16], Sampled::Yes, attributes) };
+        release(SamplerConfig::AlwaysOn, span).is_some()
+    };
+    for (agent, at) in [
+        (python, ("url.full", "http://collector:4318/v1/traces")),
+        ("OTel OTLP Exporter Go/1.38.0", ("url.full", "http://gateway/otlp/v1/metrics?tenant=a")),
+        ("shop/2 OTel-OTLP-Exporter-JavaScript/0.220.0", ("url.path", "/v1/logs")),
+        ("OpenTelemetry Collector Contrib/0.155.0 (linux/amd64)", ("url.path", "/v1/traces")),
+    ] {
+        assert!(!leaves("POST", &[at, ("user_agent.original", agent)]), "{agent}");
+    }
+    assert!(!leaves("opentelemetry.proto.collector.trace.v1.TraceService/Export", &[]));
+    assert!(leaves("POST", &[("url.path", "/v1/traces"), ("user_agent.original", "curl/8")]), "anybody's own API");
+    assert!(leaves("POST", &[("url.path", "/v1/traces")]));
+    assert!(leaves("POST", &[("url.path", "/orders"), ("user_agent.original", python)]));
+    assert!(leaves("GET", &[("url.path", "/v1/traces"), ("user_agent.original", python)]));
+    assert!(leaves("shop.v1.Orders/Export", &[]));
+}
+
 fn check(key: &'static str, text: &str, expected: &str) {
     let released = release(SamplerConfig::AlwaysOn, span([1; 16], Sampled::No, &[(key, text)])).expect("always on");
     let expected = Value::Text(Cow::Owned(expected.to_owned()));

@@ -68,10 +68,37 @@ fn the_carried_context_decides() {
     ]);
     for start in [20, 21] {
         let span = run.at(start);
-        assert_eq!(span.parent, Some(SpanId(0x00f0_67aa_0ba9_02b7_u64.to_be_bytes())));
-        assert!(span.parent_is_remote);
         assert_eq!((span.sampled, span.trace_state.as_deref()), (Sampled::Yes, Some("a=b")));
     }
+    assert_eq!(run.at(20).parent, Some(SpanId(0x00f0_67aa_0ba9_02b7_u64.to_be_bytes())));
+    assert!(run.at(20).parent_is_remote);
+    run.check_parent(21, 20);
+}
+
+#[test]
+fn a_chain_of_proxies_nests_though_all_pass_on_one_context() {
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let run = run(&[
+        call(1, 100, 10, 90).at_port(500).with(Header::Traceparent, traceparent),
+        request(2, 200, 11, 89).at_port(500).with(Header::Traceparent, traceparent),
+        call(3, 200, 12, 88).at_port(501).with(Header::Traceparent, traceparent),
+        request(4, 300, 13, 87).at_port(501).with(Header::Traceparent, traceparent),
+    ]);
+    assert!(run.at(10).parent_is_remote);
+    for (start, parent) in [(11, 10), (12, 11), (13, 12)] {
+        run.check_parent(start, parent);
+    }
+}
+
+#[test]
+fn a_context_that_one_end_did_not_see_is_not_taken_from_it() {
+    let traceparent = "00-4bf92f3577b34da6a3ce929d0e0e4736-00f067aa0ba902b7-01";
+    let run = run(&[
+        call(1, 100, 20, 80).at_port(500),
+        request(2, 200, 21, 79).at_port(500).with(Header::Traceparent, traceparent),
+    ]);
+    run.check_root(20);
+    assert!(run.at(21).parent_is_remote);
 }
 
 #[test]

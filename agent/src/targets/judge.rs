@@ -73,13 +73,21 @@ const LEFT_OUT: &[&str] = &[
     "crun",
     "conmon",
     "crio",
-    "kubelet",
-    "kube-proxy",
     "podman",
     "snapd",
     "packagekitd",
     "gpg-agent",
     "ssh-agent",
+    // What a cluster runs itself on, in pods or not: on a control plane's node it asks and answers more than all else.
+    "kubelet",
+    "kube-*",
+    "cloud-controller-manager",
+    "etcd",
+    "coredns",
+    "metrics-server",
+    "k3s",
+    "rke2",
+    "k0s",
 ];
 
 #[derive(Debug, thiserror::Error)]

@@ -13,8 +13,8 @@ use onlooker_tests::{PATIENCE, Span, skip};
 use super::{
     outline,
     packages::{installed, missing, run_in},
-    peer::Peer,
 };
+use crate::peer::Peer;
 
 /// Requests of the client that comes after all of it.
 const AFTERWARDS: usize = 100;

@@ -13,7 +13,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use onlooker_tests::{Collector, Onlooker, PATIENCE, Span};
 
-use super::{pairs, peer::Peer};
+use super::pairs;
+use crate::peer::Peer;
 
 const CONNECTIONS: &str = "10";
 const STREAMS: &str = "100";

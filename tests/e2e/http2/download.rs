@@ -9,7 +9,8 @@ use std::{env, fs, process::Command};
 use anyhow::{Context as _, Result};
 use onlooker_tests::{Onlooker, PATIENCE, Span};
 
-use super::{finish, pairs, peer::Peer};
+use super::{finish, pairs};
+use crate::peer::Peer;
 
 /// Where nothing else is said: a fifth of 1 GB.
 const BYTES: u64 = 200_000_000;

@@ -15,7 +15,8 @@ use std::{
 use anyhow::{Context as _, Result};
 use onlooker_tests::{Ledger, Onlooker, PATIENCE, Span};
 
-use super::{outline, peer::Peer};
+use super::outline;
+use crate::peer::Peer;
 
 const STREAMS: u32 = 10_000;
 

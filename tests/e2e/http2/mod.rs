@@ -9,7 +9,6 @@ mod counts;
 mod download;
 mod floods;
 mod packages;
-mod peer;
 mod shops;
 mod web;
 mod web_calls;
@@ -19,7 +18,7 @@ use std::collections::BTreeMap;
 use anyhow::{Context as _, Result, ensure};
 use onlooker_tests::{Finished, Onlooker, PATIENCE, Span};
 
-use self::peer::Peer;
+use crate::peer::Peer;
 
 /// Watches these processes and nothing else. They were started before, and have not spoken yet.
 fn watch(peers: &[&Peer]) -> Result<Onlooker> {

@@ -12,10 +12,9 @@ use onlooker_tests::{Span, skip};
 use super::{
     finish, outline,
     packages::{installed, missing, run_in},
-    pairs,
-    peer::Peer,
-    watch,
+    pairs, watch,
 };
+use crate::peer::Peer;
 
 /// What is told of the calls of one method.
 struct Method {

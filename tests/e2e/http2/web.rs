@@ -11,10 +11,9 @@ use onlooker_tests::{PATIENCE, Span, free_address, poll_until, skip};
 use super::{
     finish,
     packages::{installed, missing, run_in},
-    pairs,
-    peer::Peer,
-    watch,
+    pairs, watch,
 };
+use crate::peer::Peer;
 
 /// Lets the client do it, watched from its first byte, and holds both ends of each exchange against the list: method,
 /// path, status, version of the protocol, and why there is no answer.

@@ -11,7 +11,8 @@ use std::{
 use anyhow::Result;
 use onlooker_tests::Span;
 
-use super::{finish, peer::Peer, watch};
+use super::{finish, watch};
+use crate::peer::Peer;
 
 /// The method, the messages that answer it, the status, and whether it is an error of the server's.
 const CALLS: [(&str, Option<i64>, &str, bool); 4] = [

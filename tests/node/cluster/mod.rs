@@ -26,6 +26,7 @@ mod site;
 use containerd::Containerd;
 use control_plane::{ApiServer, Controllers, Etcd, Names, Proxy, Scheduler};
 pub use daemon::Daemon;
+pub use groups::Groups;
 use kubelet::Kubelet;
 pub use site::Site;
 

@@ -19,12 +19,15 @@ use anyhow::{Context as _, Result, ensure};
 pub struct Namespaces {
     network: File,
     mounts: File,
+    /// Of the control group of the cluster's programs.
+    entrance: File,
 }
 
 impl Namespaces {
     /// What is written to `/var` goes to `folder`, and what is written to `/run` nowhere.
-    pub fn create(folder: &Path) -> Result<Self> {
-        let namespaces = thread::spawn(open_own).join().expect("nothing in it panics")?;
+    pub fn create(folder: &Path, entrance: File) -> Result<Self> {
+        let (network, mounts) = thread::spawn(open_own).join().expect("nothing in it panics")?;
+        let namespaces = Self { network, mounts, entrance };
         let (upper, work) = (folder.join("var"), folder.join("var-work"));
         std::fs::create_dir_all(&upper)?;
         std::fs::create_dir_all(&work)?;
@@ -39,9 +42,15 @@ impl Namespaces {
     pub fn command(&self, program: impl AsRef<Path>) -> Command {
         let mut command = Command::new(program.as_ref());
         let descriptors = [self.network.as_raw_fd(), self.mounts.as_raw_fd()];
+        let entrance = self.entrance.as_raw_fd();
         // SAFETY: between fork and exec system calls are made and nothing else; the descriptors are open, for they are the
         // parent's own, which is waiting for the exec.
-        unsafe { command.pre_exec(move || descriptors.iter().try_for_each(|descriptor| enter(*descriptor))) };
+        unsafe {
+            command.pre_exec(move || {
+                done(libc::write(entrance, b"0".as_ptr().cast(), 1) as i32)?;
+                descriptors.iter().try_for_each(|descriptor| enter(*descriptor))
+            })
+        };
         command
     }
 
@@ -80,13 +89,13 @@ fn enter(descriptor: i32) -> io::Result<()> {
 }
 
 /// Leaves the machine's namespaces, for the thread that runs it, which ends at once: the descriptors keep the new ones.
-fn open_own() -> Result<Namespaces> {
+fn open_own() -> Result<(File, File)> {
     // SAFETY: takes no pointers.
     done(unsafe { libc::unshare(libc::CLONE_NEWNET | libc::CLONE_NEWNS) }).context("cannot make namespaces")?;
     let flags = libc::MS_REC | libc::MS_PRIVATE;
     // SAFETY: the texts end in zeroes; type and data are not looked at with these flags.
     done(unsafe { libc::mount(c"none".as_ptr(), c"/".as_ptr(), null(), flags, null()) })?;
-    Ok(Namespaces { network: File::open("/proc/thread-self/ns/net")?, mounts: File::open("/proc/thread-self/ns/mnt")? })
+    Ok((File::open("/proc/thread-self/ns/net")?, File::open("/proc/thread-self/ns/mnt")?))
 }
 
 fn done(result: i32) -> io::Result<()> {

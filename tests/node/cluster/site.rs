@@ -28,11 +28,13 @@ impl Site {
     pub fn prepare() -> Result<Self> {
         let programs = env::var_os("ONLOOKER_KUBERNETES_PROGRAMS")
             .context("ONLOOKER_KUBERNETES_PROGRAMS is not set: use `cargo xtask e2e cluster`")?;
-        let folder = tempfile::tempdir()?;
         Groups::sweep(PATIENCE);
+        let owner = process::id().to_string();
+        let folder = tempfile::Builder::new().prefix(&Groups::folder_prefix(&owner)).tempdir()?;
+        let groups = Groups::create(&owner)?;
         let site = Self {
-            namespaces: Namespaces::create(folder.path())?,
-            groups: Groups::create(&format!("{}", process::id()))?,
+            namespaces: Namespaces::create(folder.path(), groups.entrance()?)?,
+            groups,
             programs: programs.into(),
             folder,
         };

@@ -44,6 +44,9 @@ fn without_selectors_everything_but_the_machine_s_own_is_watched() {
         ("/usr/bin/otelcol-contrib", false),
         ("/lib/systemd/systemd-journald", false),
         ("/usr/bin/containerd-shim-runc-v2", false),
+        ("/usr/local/bin/kube-apiserver", false),
+        ("/usr/local/bin/etcd", false),
+        ("/usr/bin/kubectl", true),
         ("/opt/shop (deleted)", true),
     ] {
         check(&[], &[], &candidate(path, "", &[]), selected);
