@@ -4,10 +4,10 @@
 //! In: the records of exchanges. Out: for one of them its [`Lineage`], or the exchange whose own lineage it waits for.
 //!
 //! A parent is, in this order:
-//! 1. For a request: the call that it is, seen from the other end on this machine. Where it carried a context, both ends
-//!    did: the call's span lies between the one that the context names and the request's.
-//! 2. The span named by the context that the request carried. Where a call carries the very context of a request that
-//!    its process is serving, the application passed it on, and the parent is that request's span, inside the same trace.
+//! 1. The span named by the context that the request carried. Where a call carries the very context of a request that
+//!    its process is serving, the application passed it on, and the parent is that request's span, inside the same trace;
+//!    and the same call, as it is seen at its other end, lies below it.
+//! 2. For a request: the call that it is, seen from the other end on this machine.
 //! 3. For a call: the request that caused it. A request qualifies if its first byte was read before the call's first
 //!    byte was sent and it had not ended by then. If exactly one of the process qualifies, or exactly one that the
 //!    call's thread had read in a process known to give each request a thread, and if that request *contains* the call
@@ -81,9 +81,13 @@ pub struct Decider<'a> {
 impl Decider<'_> {
     pub fn request(&mut self, record: &Record) -> Decision {
         let call = record.other_end.and_then(|id| Some((id, self.open.get(id)?)));
-        // A head that was not read whole may have carried at one end what is not known at the other.
-        match call.filter(|(_, call)| call.carried() == record.carried()) {
-            None => Decision::Given(carried(record).unwrap_or_else(|| self.root(record))),
+        if let Some(lineage) = carried(record) {
+            let is_passed_on = |call: &&Record| call.passed_on_by.is_some() && call.carried() == record.carried();
+            let call = call.map(|(_, call)| call).filter(is_passed_on);
+            return Decision::Given(call.map_or_else(|| lineage.clone(), |call| below(&lineage, call.span_id)));
+        }
+        match call {
+            None => Decision::Given(self.root(record)),
             Some((id, call)) => match &call.lineage {
                 Some(lineage) => Decision::Given(below(lineage, call.span_id)),
                 None => Decision::Wait(id),

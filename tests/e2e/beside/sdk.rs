@@ -61,9 +61,9 @@ fn the_sdk_of_a_service_and_onlooker_tell_one_trace() -> Result<()> {
         let (served, called) = (the(&spans, "front", "SERVER", false)?, the(&spans, "front", "CLIENT", false)?);
         let (seen_served, seen_called) = (the(&spans, "front", "SERVER", true)?, the(&spans, "front", "CLIENT", true)?);
         let stored = the(&spans, "sample-server", "SERVER", true)?;
-        // Both saw the caller's request. The call is the SDK's, and what is seen of it on the wire lies inside.
+        // Both saw the caller's request. The call is the SDK's: its context is what both ends of it carry.
         let chain = [(served, &parent), (seen_served, &parent), (called, &served.span_id)];
-        let on = [(seen_called, &called.span_id), (stored, &seen_called.span_id)];
+        let on = [(seen_called, &called.span_id), (stored, &called.span_id)];
         for (span, parent) in chain.into_iter().chain(on) {
             ensure!(span.parent_span_id == *parent, "{span:#?} is not below {parent}: {spans:#?}");
         }
