@@ -53,7 +53,7 @@ impl Image {
         ensure!(entry.len() == 1, "who names none takes the only one: {entry:?}");
         let all = read(blob(&layout, &entry[0])?)?["manifests"].as_array().cloned().context("an index of manifests")?;
         let machine_of = |entry: &Value| entry["platform"]["architecture"].as_str().map(str::to_owned);
-        let machines = all.iter().filter_map(machine_of).collect();
+        let machines = all.iter().filter(|entry| entry["artifactType"].is_null()).filter_map(machine_of).collect();
         let image = all.iter().find(|entry| machine_of(entry).is_some_and(|name| name == machine));
         let image = image.with_context(|| format!("it is not for {machine}"))?;
         let manifest = read(blob(&layout, image)?)?;

@@ -144,10 +144,10 @@ pub fn visit(cluster: &Cluster, received: &mut Received, below: &str) -> Result<
 
 /// The pods that ask once and are gone.
 pub fn visit_errands(received: &mut Received) -> Result<()> {
-    let once = received.wait("/by/job", "python", TURN)?;
+    let once = received.wait("/by/job", "errand", TURN)?;
     let (job, service) = (text(&once, "k8s.job.name"), text(&once, "service.name"));
     ensure!((once.kind, job, service) == ("CLIENT", "once", "once"), "{once:#?}");
-    let often = received.wait("/by/cronjob", "node", TURN)?;
+    let often = received.wait("/by/cronjob", "errand", TURN)?;
     let (cronjob, job) = (text(&often, "k8s.cronjob.name"), text(&often, "k8s.job.name"));
     ensure!((often.kind, cronjob, text(&often, "service.name")) == ("CLIENT", "often", "often"), "{often:#?}");
     ensure!(job.starts_with("often-"), "{often:#?}");
