@@ -19,6 +19,7 @@ mod e2e;
 mod fuzz;
 mod go_program;
 mod image;
+mod peers;
 mod pod_monitors;
 mod record_corpus;
 mod setup;

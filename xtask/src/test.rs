@@ -9,7 +9,7 @@ use std::{
 use anyhow::{Result, ensure};
 
 use crate::{
-    build, cluster, collector, deb, image, pod_monitors,
+    build, cluster, collector, deb, image, peers, pod_monitors,
     steps::{output_of, say},
     tally::{Tally, run_tests},
     workspace::{cargo, has_capability, is_root, onlooker},
@@ -37,6 +37,7 @@ pub fn run() -> Result<()> {
 pub fn run_all() -> Result<Tally> {
     let mut summary = Vec::new();
     build::run()?;
+    peers::install();
 
     say("test: unit, property and replay tests");
     summary.push(("cargo test", run_tests(&mut cargo(["test", "--no-fail-fast"]))?, None));
