@@ -42,8 +42,12 @@ pub fn leaving(code: &[u8], address: u64, entered: Entered) -> Option<Leaving> {
         }
     }
     let mut ways = Ways { flow: &flow, code, address, only_guards, places: BTreeMap::new() };
-    let dear: Vec<Site> = returns.into_iter().filter_map(|end| (!ways.walk(end)).then(|| ways.end(end))).collect();
-    leaving.sites = ways.sites().chain(dear).collect();
+    for end in returns {
+        if !ways.walk(end) {
+            leaving.sites.push(ways.end(end));
+        }
+    }
+    leaving.sites.extend(ways.sites());
     leaving.sites.sort_by_key(|site| site.offset);
     Some(leaving)
 }
