@@ -48,7 +48,7 @@ fn run(library: Library, at_once: usize) -> Result<Option<usize>> {
         fs::create_dir(folder)?;
         fs::copy(&copy, folder.join("libssl.so.3"))?;
     }
-    let mut onlooker = Onlooker::start(&["--exe", "*/curl"], &[])?;
+    let onlooker = Onlooker::start(&["--exe", "*/curl"], &[])?;
     let paths: Vec<String> = (0..processes).map(|number| format!("/early/{number}")).collect();
     let start = |number: usize| -> Result<Child> {
         let mut curl = Command::new("curl");
