@@ -37,6 +37,8 @@ pub enum Told {
     Returned = 1,
     /// Where its fourth argument points, if what it returns is positive.
     ThroughFourthArgument = 2,
+    /// The same of its fifth.
+    ThroughFifthArgument = 6,
     /// In the record: TLS 1.3, 1.2 with a nonce before the plaintext, 1.2 without.
     TypedRecord = 3,
     NoncedRecord = 4,
@@ -54,23 +56,44 @@ pub enum Given {
     LayeredFirstArgument = 3,
 }
 
-/// When the probed instruction jumps back to the function's entry, so that it comes by again.
-#[repr(u8)]
+/// Under which condition a hit is none: what the probed instruction jumps by, where it leads back to the function's entry, or away
+/// from the function's end. As the processor numbers conditions in its instructions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ComesAgain {
-    Never = 0,
-    BelowOrSame = 1,
-    Below = 2,
+pub struct Condition(pub u8);
+
+impl Condition {
+    /// The opposite: processors have it beside it.
+    #[must_use]
+    pub const fn inverted(self) -> Self {
+        Self(self.0 ^ 1)
+    }
 }
 
-/// A probe's number: one byte for each of the above, and in the upper half how far the stack has grown since the entry.
+/// A probe's number: one byte for each of the above, three for how far the stack has grown since the entry, and one for the
+/// register that the function's result is in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Cookie(pub u64);
 
+/// Larger stacks are no function's of a library.
+const STACK_MASK: u64 = 0xff_ffff;
+
 impl Cookie {
+    /// Instead of a register: the function gives nothing where it is left here.
+    pub const NOTHING: u8 = u8::MAX;
+
     #[must_use]
-    pub const fn new(action: Action, told: Told, given: Given, again: ComesAgain, stack: u32) -> Self {
-        Self(action as u64 | (told as u64) << 8 | (given as u64) << 16 | (again as u64) << 24 | (stack as u64) << 32)
+    pub const fn new(action: Action, told: Told, given: Given) -> Self {
+        Self(action as u64 | (told as u64) << 8 | (given as u64) << 16)
+    }
+
+    /// With what the place's code tells.
+    #[must_use]
+    pub const fn at(self, unless: Option<Condition>, stack: u32, result: u8) -> Self {
+        let unless = match unless {
+            Some(condition) => condition.0 as u64 + 1,
+            None => 0,
+        };
+        Self(self.0 | unless << 24 | (stack as u64 & STACK_MASK) << 32 | (result as u64) << 56)
     }
 
     #[inline(always)]
@@ -93,14 +116,24 @@ impl Cookie {
 
     #[inline(always)]
     #[must_use]
-    pub const fn again(self) -> u8 {
-        (self.0 >> 24) as u8
+    pub const fn unless(self) -> Option<Condition> {
+        match (self.0 >> 24) as u8 {
+            0 => None,
+            condition => Some(Condition(condition - 1)),
+        }
     }
 
     #[inline(always)]
     #[must_use]
     pub const fn stack(self) -> u64 {
-        self.0 >> 32
+        self.0 >> 32 & STACK_MASK
+    }
+
+    /// The register's number; 0 where it is the one that the convention has.
+    #[inline(always)]
+    #[must_use]
+    pub const fn result(self) -> u8 {
+        (self.0 >> 56) as u8
     }
 }
 
@@ -140,9 +173,11 @@ mod tests {
 
     #[test]
     fn a_cookie_says_what_was_put_in() {
-        let cookie =
-            Cookie::new(Action::Write, Told::ThroughFourthArgument, Given::Returned, ComesAgain::Below, 0x1_0018);
-        assert_eq!((cookie.action(), cookie.told(), cookie.given()), (5, 2, 1));
-        assert_eq!((cookie.again(), cookie.stack()), (2, 0x1_0018));
+        let cookie = Cookie::new(Action::Write, Told::ThroughFourthArgument, Given::Returned);
+        let placed = cookie.at(Some(Condition(0)), 0x1_0018, 12);
+        assert_eq!((placed.action(), placed.told(), placed.given()), (5, 2, 1));
+        assert_eq!((placed.unless(), placed.stack(), placed.result()), (Some(Condition(0)), 0x1_0018, 12));
+        assert_eq!((cookie.unless(), cookie.stack(), cookie.result()), (None, 0, 0));
+        assert_eq!(Condition(4).inverted().inverted(), Condition(4));
     }
 }

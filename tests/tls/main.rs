@@ -13,6 +13,8 @@ use std::{
 use anyhow::{Result, ensure};
 use onlooker_tests::{Finished, Onlooker, PATIENCE, Span, skip};
 
+mod doctor;
+mod early;
 mod kernels;
 mod libraries;
 mod life;

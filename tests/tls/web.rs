@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0 OR MIT
-//! Servers and clients as they are met: nginx and curl, uvicorn with requests and httpx.
+//! Servers and clients as they are met: nginx and curl, uvicorn with requests and httpx, puma.
 
 use std::{collections::BTreeSet, env, fs, path::PathBuf, process::Command};
 
@@ -9,7 +9,7 @@ use onlooker_tests::{Onlooker, Span, skip};
 use super::{
     Told, finish,
     program::{LARGE_BYTES, Nginx, Program, Workshop},
-    source, watch,
+    program_of, source, watch,
 };
 
 /// Requests of one curl, and how many it makes at once.
@@ -100,5 +100,20 @@ fn uvicorn_requests_and_httpx() -> Result<()> {
     command.arg(source("web.py"));
     let told = watch(&mut Program::start(command, &workshop)?)?;
     told.assert_whole();
+    Ok(())
+}
+
+/// puma carries its records itself; Ruby's own client leaves its socket to the library.
+#[test]
+fn puma_and_the_client_of_ruby() -> Result<()> {
+    if !Command::new("ruby").args(["-e", "require 'puma'"]).output().is_ok_and(|output| output.status.success()) {
+        skip("there is no Ruby with puma here");
+        return Ok(());
+    }
+    let workshop = Workshop::new()?;
+    let Some(mut program) = program_of("ruby", &workshop, "web.rb", &["50", "6"])? else { return Ok(()) };
+    let told = watch(&mut program)?;
+    told.assert_exact(&["SERVER", "CLIENT"]);
+    told.assert_bound();
     Ok(())
 }

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: MIT OR GPL-2.0-only
-//! Registers at a probe: arguments by the C convention and by Go's, the stack, and whether a jump will be taken.
+//! Registers at a probe: arguments by the C convention and by Go's, results, the stack, and whether a condition holds.
 
-use agent_common::plaintext::ComesAgain;
-use aya_ebpf::{programs::ProbeContext, programs::RetProbeContext};
+use agent_common::plaintext::{Condition, Cookie};
+use aya_ebpf::{helpers::bpf_probe_read_kernel, programs::ProbeContext, programs::RetProbeContext};
 
 /// What a probe of Go needs (src/cmd/compile/abi-internal.md).
 #[derive(Clone, Copy)]
@@ -28,8 +28,8 @@ pub struct RustMethod {
 mod machine {
     use super::*;
 
-    const CARRY: u64 = 1;
-    const ZERO: u64 = 1 << 6;
+    /// In `struct pt_regs`.
+    pub const REGISTERS: u64 = 21;
     /// A `ret` has taken the return address off the stack.
     pub const RETURN_ADDRESS_BYTES: u64 = 8;
 
@@ -46,7 +46,7 @@ mod machine {
     }
 
     #[inline(always)]
-    pub fn result(context: &ProbeContext) -> u64 {
+    pub fn usual_result(context: &ProbeContext) -> u64 {
         // SAFETY: as above.
         unsafe { (*context.regs).rax }
     }
@@ -58,6 +58,14 @@ mod machine {
         GoRegisters { first: registers.rax, second: registers.rbx, third: registers.rcx, goroutine: registers.r14 }
     }
 
+    /// Both at once, and volatile: programs name registers by constants, and a compiler would choose between their addresses.
+    #[inline(always)]
+    pub fn fourth_and_fifth(context: &ProbeContext) -> (u64, u64) {
+        let registers = context.regs;
+        // SAFETY: as above.
+        unsafe { ((&raw const (*registers).rcx).read_volatile(), (&raw const (*registers).r8).read_volatile()) }
+    }
+
     #[inline(always)]
     pub fn rust(context: &ProbeContext) -> RustMethod {
         // SAFETY: as above.
@@ -66,15 +74,18 @@ mod machine {
         RustMethod { result, object, message: registers.rdx, sequence: registers.rcx }
     }
 
+    /// The eight conditions that the processor knows, as bits in the order of their numbers; each has its opposite beside it
+    /// (Intel's manual, volume 2, appendix B: "tttn").
     #[inline(always)]
-    pub fn comes_again(context: &ProbeContext, again: u8) -> bool {
+    pub fn holds(context: &ProbeContext, condition: Condition) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*context.regs).eflags };
-        if again == ComesAgain::BelowOrSame as u8 {
-            flags & (CARRY | ZERO) != 0
-        } else {
-            again == ComesAgain::Below as u8 && flags & CARRY != 0
-        }
+        let (carry, parity, zero) = (flags & 1, flags >> 2 & 1, flags >> 6 & 1);
+        let (sign, overflow) = (flags >> 7 & 1, flags >> 11 & 1);
+        let less = sign ^ overflow;
+        let equal = zero << 2 | (carry | zero) << 3 | (less | zero) << 7;
+        let all = overflow | carry << 1 | sign << 4 | parity << 5 | less << 6 | equal;
+        (all >> (condition.0 >> 1 & 7) ^ u64::from(condition.0)) & 1 != 0
     }
 }
 
@@ -82,8 +93,8 @@ mod machine {
 mod machine {
     use super::*;
 
-    const CARRY: u64 = 1 << 29;
-    const ZERO: u64 = 1 << 30;
+    /// In `struct user_pt_regs`.
+    pub const REGISTERS: u64 = 31;
     /// The return address is in a register.
     pub const RETURN_ADDRESS_BYTES: u64 = 0;
 
@@ -100,7 +111,7 @@ mod machine {
     }
 
     #[inline(always)]
-    pub fn result(context: &ProbeContext) -> u64 {
+    pub fn usual_result(context: &ProbeContext) -> u64 {
         // SAFETY: as above.
         unsafe { (*context.regs).regs[0] }
     }
@@ -112,6 +123,16 @@ mod machine {
         GoRegisters { first: registers[0], second: registers[1], third: registers[2], goroutine: registers[28] }
     }
 
+    /// Both at once, and volatile, as on x86-64.
+    #[inline(always)]
+    pub fn fourth_and_fifth(context: &ProbeContext) -> (u64, u64) {
+        let registers = context.regs;
+        // SAFETY: as above.
+        unsafe {
+            ((&raw const (*registers).regs[3]).read_volatile(), (&raw const (*registers).regs[4]).read_volatile())
+        }
+    }
+
     #[inline(always)]
     pub fn rust(context: &ProbeContext) -> RustMethod {
         // SAFETY: as above.
@@ -119,16 +140,33 @@ mod machine {
         RustMethod { result: registers[8], object: registers[0], message: registers[1], sequence: registers[2] }
     }
 
+    /// As on x86-64 (Arm's architecture reference manual, C1.2.4).
     #[inline(always)]
-    pub fn comes_again(context: &ProbeContext, again: u8) -> bool {
+    pub fn holds(context: &ProbeContext, condition: Condition) -> bool {
         // SAFETY: as above.
         let flags = unsafe { (*context.regs).pstate };
-        if again == ComesAgain::BelowOrSame as u8 {
-            flags & CARRY == 0 || flags & ZERO != 0
-        } else {
-            again == ComesAgain::Below as u8 && flags & CARRY == 0
-        }
+        let (negative, zero) = (flags >> 31 & 1, flags >> 30 & 1);
+        let (carry, overflow) = (flags >> 29 & 1, flags >> 28 & 1);
+        let (other, not_less) = (zero ^ 1, negative ^ overflow ^ 1);
+        let ordered = (carry & other) << 4 | not_less << 5 | (not_less & other) << 6;
+        let all = zero | carry << 1 | negative << 2 | overflow << 3 | ordered | 1 << 7;
+        (all >> (condition.0 >> 1 & 7) ^ u64::from(condition.0)) & 1 != 0
     }
 }
 
-pub use machine::{RETURN_ADDRESS_BYTES, comes_again, go, result, rust, stack, stack_at_return};
+/// What the function that is left here gives: in the convention's register, or still in another one.
+#[inline(always)]
+pub fn result(context: &ProbeContext, register: u8) -> Option<u64> {
+    if register == Cookie::NOTHING {
+        return Some(0);
+    }
+    if register == 0 || u64::from(register) >= REGISTERS {
+        return Some(usual_result(context));
+    }
+    let at = context.regs as u64 + u64::from(register) * 8;
+    // SAFETY: within the registers that were saved; read by a helper, as the verifier has programs name them by constants.
+    unsafe { bpf_probe_read_kernel(at as *const u64).ok() }
+}
+
+use machine::{REGISTERS, usual_result};
+pub use machine::{RETURN_ADDRESS_BYTES, fourth_and_fifth, go, holds, rust, stack, stack_at_return};

@@ -94,7 +94,9 @@ fn enter(context: &ProbeContext) -> Option<()> {
     if cookie.given() == Given::LayeredFirstArgument as u8 && !is_layered(first) {
         return None;
     }
-    let (buffer, told_at) = (context.arg::<u64>(1)?, context.arg::<u64>(3)?);
+    let buffer = context.arg::<u64>(1)?;
+    let (fourth, fifth) = arguments::fourth_and_fifth(context);
+    let told_at = if cookie.told() == Told::ThroughFifthArgument as u8 { fifth } else { fourth };
     if cookie.action() == Action::Ciphertext as u8 {
         return ciphertext::encrypted(thread, stack, buffer, u64::from(context.arg::<u32>(2)?));
     }
@@ -129,7 +131,11 @@ fn leave(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
-    ended(thread, cookie, arguments::result(context), arguments::stack(context) + cookie.stack())
+    if cookie.unless().is_some_and(|condition| arguments::holds(context, condition)) {
+        return None;
+    }
+    let result = arguments::result(context, cookie.result())?;
+    ended(thread, cookie, result, arguments::stack(context) + cookie.stack())
 }
 
 #[inline(always)]
@@ -169,7 +175,7 @@ fn ended(thread: Thread, cookie: Cookie, result: u64, stack: u64) -> Option<()> 
     }
     let bytes = match cookie.told() {
         told if told == Told::Returned as u8 => result as i32,
-        told if told == Told::ThroughFourthArgument as u8 && result as i32 > 0 => {
+        told if is_through_argument(told) && result as i32 > 0 => {
             // SAFETY: as above.
             unsafe { bpf_probe_read_user(call.told_at as *const u64).ok()? as i32 }
         }
@@ -187,11 +193,16 @@ fn ended(thread: Thread, cookie: Cookie, result: u64, stack: u64) -> Option<()> 
 }
 
 #[inline(always)]
+fn is_through_argument(told: u8) -> bool {
+    told == Told::ThroughFourthArgument as u8 || told == Told::ThroughFifthArgument as u8
+}
+
+#[inline(always)]
 fn go(context: &ProbeContext) -> Option<()> {
     let thread = watched()?;
     // SAFETY: the program's own context.
     let cookie = Cookie(unsafe { bpf_get_attach_cookie(context.as_ptr()) });
-    if arguments::comes_again(context, cookie.again()) {
+    if cookie.unless().is_some_and(|condition| arguments::holds(context, condition)) {
         return None;
     }
     let registers = arguments::go(context);

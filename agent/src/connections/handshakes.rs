@@ -37,6 +37,8 @@ pub(super) struct Handshakes {
     by_socket: FxHashMap<u64, Known>,
     /// Sockets by the times of their first hellos.
     waiting: VecDeque<(Unread, u64)>,
+    /// Those whose socket has become another one's, with nothing read of them.
+    over: VecDeque<Unread>,
     /// Processes whose plaintext was seen, or of which it was told that it was not.
     settled: FxHashSet<u32>,
     /// Heads of records that have come alone, over all sockets.
@@ -45,6 +47,9 @@ pub(super) struct Handshakes {
 
 #[derive(Default)]
 struct Known {
+    /// A socket's address is soon another connection's.
+    connection: u64,
+    tgid: u32,
     since: KernelTime,
     handshake: Handshake,
     /// The head of a record has come, and what it heads has not: by direction.
@@ -74,8 +79,16 @@ impl Handshakes {
             self.heads_alone = 0;
         }
         let known = self.by_socket.entry(socket).or_default();
+        if known.since != KernelTime::default() && known.connection != record.connection {
+            self.heads_alone -= known.heads_alone();
+            let unread = Unread { tgid: known.tgid, since: known.since };
+            if !self.settled.contains(&unread.tgid) && self.over.len() < SOCKETS {
+                self.over.push_back(unread);
+            }
+            *known = Known::default();
+        }
         if known.since == KernelTime::default() {
-            known.since = KernelTime(record.time_ns);
+            (known.connection, known.tgid, known.since) = (record.connection, record.tgid, KernelTime(record.time_ns));
             if !self.settled.contains(&record.tgid) && self.waiting.len() < SOCKETS {
                 self.waiting.push_back((Unread { tgid: record.tgid, since: known.since }, socket));
             }
@@ -89,6 +102,11 @@ impl Handshakes {
 
     /// A process that has said hello long ago, and nothing that was seen since; each is named once.
     pub fn poll_unread(&mut self, now: KernelTime) -> Option<Unread> {
+        while let Some(unread) = self.over.pop_front() {
+            if self.settle(unread.tgid) {
+                return Some(unread);
+            }
+        }
         while let Some(&(unread, socket)) = self.waiting.front()
             && unread.since.0.saturating_add(PATIENCE_NANOSECONDS) <= now.0
         {
@@ -117,12 +135,16 @@ impl Handshakes {
     pub fn take(&mut self, tgid: u32, socket: u64) -> Option<Rc<Handshake>> {
         self.settle(tgid);
         let known = self.by_socket.remove(&socket)?;
-        self.heads_alone -= known.head_alone.iter().filter(|alone| **alone).count();
+        self.heads_alone -= known.heads_alone();
         Some(Rc::new(known.handshake))
     }
 }
 
 impl Known {
+    fn heads_alone(&self) -> usize {
+        self.head_alone.iter().filter(|alone| **alone).count()
+    }
+
     fn learn(&mut self, message: &[u8]) {
         match tls::hello(message) {
             Some(Hello::Client { server_name }) => {
@@ -181,6 +203,24 @@ mod tests {
         assert_eq!(handshakes.poll_unread(now), Some(Unread { tgid: 7, since: KernelTime(10) }));
         assert_eq!(handshakes.poll_unread(now), None);
         assert_eq!(handshakes.poll_unread(KernelTime(now.0 + 1)).map(|unread| unread.tgid), Some(9));
+    }
+
+    /// The first connection's process has ended meanwhile, or it would have used the socket for something.
+    #[test]
+    fn a_socket_that_becomes_another_one_s_gives_up_the_first() {
+        let mut handshakes = Handshakes::default();
+        let says = |tgid, connection, time_ns| DataRecord { tgid, connection, time_ns, ..DataRecord::zeroed() };
+        handshakes.handle_data(Some(5), &says(7, 1, 10), &server_hello());
+        handshakes.handle_data(Some(5), &says(7, 1, 11), &server_hello());
+        assert_eq!(handshakes.poll_unread(KernelTime(20)), None);
+        handshakes.handle_data(Some(5), &says(8, 2, 30), &server_hello()[..RECORD_HEAD_BYTES]);
+        assert_eq!(handshakes.poll_unread(KernelTime(30)), Some(Unread { tgid: 7, since: KernelTime(10) }));
+        // The head that came alone is forgotten with its connection.
+        handshakes.handle_data(Some(5), &says(9, 3, 40), &server_hello());
+        assert_eq!(handshakes.heads_alone, 0);
+        assert!(handshakes.take(9, 5).is_some_and(|known| known.version == Some("1.2")));
+        assert_eq!(handshakes.poll_unread(KernelTime(50)).map(|unread| unread.tgid), Some(8));
+        assert_eq!(handshakes.poll_unread(KernelTime(PATIENCE_NANOSECONDS * 2)), None);
     }
 
     #[test]

@@ -3,11 +3,15 @@
 //!
 //! In: process ids. Out: what a run would probe. Nothing is attached.
 
-use std::fmt::Write as _;
+use std::{
+    fmt::Write as _,
+    fs::{self, File},
+    os::fd::AsRawFd as _,
+};
 
 use serde::Serialize;
 
-use crate::runtimes::{self, End, LibraryPlan, Returns};
+use crate::runtimes::{self, LibraryPlan, Probe, Returns};
 
 /// One process.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -37,7 +41,8 @@ impl ProcessReport {
                 report.unreadable.push(format!("{}: {}; {}", library.title, library.reason, library.remedy));
             }
             if !found.libraries.is_empty() {
-                report.files.push(FileReport { file: found.name, libraries: found.libraries });
+                let file = path(&found.file).unwrap_or(found.name);
+                report.files.push(FileReport { file, libraries: found.libraries });
             }
         }
         report
@@ -54,7 +59,8 @@ impl ProcessReport {
         }
         for file in &self.files {
             for library in &file.libraries {
-                let _ = writeln!(text, "  {} in {} {}", library.title, file.file, library.version);
+                let version = if library.version.is_empty() { "" } else { ", " };
+                let _ = writeln!(text, "  {} in {}{version}{}", library.title, file.file, library.version);
                 probes(library, &mut text);
             }
         }
@@ -62,19 +68,40 @@ impl ProcessReport {
     }
 }
 
+/// Where an open file lies, as the kernel has it.
+fn path(file: &File) -> Option<String> {
+    let path = fs::read_link(format!("/proc/self/fd/{}", file.as_raw_fd())).ok()?;
+    path.into_os_string().into_string().ok()
+}
+
 fn probes(library: &LibraryPlan, text: &mut String) {
-    let place = |probe: &runtimes::Probe| format!("{}+{:#x}", probe.symbol, probe.offset_in_function);
-    let width = library.probes.iter().map(|probe| place(probe).len()).max().unwrap_or(0);
-    let cost = |is_cheap| if is_cheap { "emulated" } else { "single-stepped: ten times dearer" };
+    let place = |probe: &Probe| match (&probe.returns, probe.is_entered()) {
+        (Returns::Caught, true) => format!("{}+{:#x} and return", probe.symbol, probe.offset_in_function),
+        (Returns::Caught, false) => format!("{} return", probe.symbol),
+        _ => format!("{}+{:#x}", probe.symbol, probe.offset_in_function),
+    };
+    let mut lines = Vec::new();
     for probe in &library.probes {
-        let (place, offset, instruction) = (place(probe), probe.offset, &probe.instruction);
-        let returns = if probe.returns == Returns::Caught { " and return" } else { "" };
-        let _ = writeln!(text, "    {place:width$}{returns}  {offset:#x}  {instruction}  {}", cost(probe.is_cheap));
+        if probe.is_entered() || probe.returns == Returns::Caught {
+            lines.push((place(probe), probe.offset, &probe.instruction, cost(probe.is_cheap)));
+        }
         let Returns::At(ends) = &probe.returns else { continue };
-        for End { offset, instruction, is_cheap, .. } in ends {
-            let _ = writeln!(text, "    {:width$}  {offset:#x}  {instruction}  {}", "  its end", cost(*is_cheap));
+        for end in ends {
+            let place = if probe.is_entered() { "  left at".to_owned() } else { format!("{} left at", probe.symbol) };
+            let cost = if end.fails() { "dear, but only where it fails" } else { cost(end.is_cheap) };
+            lines.push((place, end.offset, &end.instruction, cost));
         }
     }
+    let place_width = lines.iter().map(|(place, ..)| place.len()).max().unwrap_or(0);
+    let width = lines.iter().map(|(_, _, instruction, _)| instruction.len()).max().unwrap_or(0);
+    for (place, offset, instruction, cost) in lines {
+        let _ = writeln!(text, "    {place:place_width$}  {offset:#9x}  {instruction:width$}  {cost}");
+    }
+}
+
+/// What a hit costs, as a person asks.
+const fn cost(is_cheap: bool) -> &'static str {
+    if is_cheap { "cheap: the kernel emulates it" } else { "dear: it is single-stepped" }
 }
 
 #[cfg(test)]

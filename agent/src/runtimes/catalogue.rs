@@ -47,6 +47,9 @@ pub struct Library {
     #[serde(default, deserialize_with = "globs")]
     one_stack: Vec<GlobMatcher>,
     pub kind: Kind,
+    /// Functions that give a table of methods: all that its objects can have, in versions that have the first of them.
+    #[serde(default)]
+    pub methods: Vec<String>,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
     #[serde(rename = "function")]
@@ -66,7 +69,7 @@ pub enum Kind {
 }
 
 /// A function that is probed: its first three arguments are the session, a buffer and its length.
-#[derive(Debug, Deserialize)]
+#[derive(Clone, Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Function {
     pub symbol: String,
@@ -78,6 +81,8 @@ pub struct Function {
     pub session: SessionFrom,
     /// Not probed where this one is there, which it calls.
     pub unless: Option<String>,
+    /// It only hands its arguments on to another function, which this one calls as well: that one is probed for both.
+    pub shares_with: Option<String>,
     /// The calls by which it hands bytes to its caller, best first.
     #[serde(default)]
     pub copies_by: Vec<String>,
@@ -132,6 +137,8 @@ pub enum Length {
     Returned,
     /// Where the fourth argument points, if the result is positive.
     FourthArgument,
+    /// The same of the fifth.
+    FifthArgument,
     /// The third argument: all of it is taken.
     ThirdArgument,
     /// In the call by which the bytes are copied.
@@ -247,7 +254,7 @@ mod tests {
                 assert_eq!(function.parts.is_empty(), library.kind != Kind::Rust, "{}", function.symbol);
                 assert_eq!(function.record.is_some(), function.role == Role::Decrypt, "{}", function.symbol);
                 assert_eq!(function.length == Length::Copied, !function.copies_by.is_empty(), "{}", function.symbol);
-                if let Some(other) = &function.unless {
+                for other in function.unless.iter().chain(&function.shares_with) {
                     assert!(library.functions.iter().any(|function| function.symbol == *other), "{other}");
                 }
             }

@@ -15,8 +15,8 @@ use memchr::memmem;
 use object::{
     LittleEndian as Le,
     elf::{
-        EM_AARCH64, EM_X86_64, FileHeader64, PF_X, PT_LOAD, ProgramHeader64, SHT_DYNSYM, SHT_NOBITS, SHT_SYMTAB,
-        SectionHeader64, Sym64,
+        EM_AARCH64, EM_X86_64, FileHeader64, PF_X, PT_LOAD, ProgramHeader64, R_AARCH64_RELATIVE, R_X86_64_RELATIVE,
+        Rela64, RelocationType, SHT_DYNSYM, SHT_NOBITS, SHT_RELA, SHT_SYMTAB, SectionHeader64, Sym64,
     },
     pod,
 };
@@ -59,6 +59,15 @@ impl Machine {
     } else {
         Self::Other
     };
+
+    /// Whether a relocation of this type puts an address of the file's own in its place.
+    fn is_relative(self, kind: RelocationType) -> bool {
+        match self {
+            Self::X86_64 => kind == R_X86_64_RELATIVE,
+            Self::Arm64 => kind == R_AARCH64_RELATIVE,
+            Self::Other => false,
+        }
+    }
 }
 
 /// Which file it is, whatever its name.
@@ -286,6 +295,35 @@ impl ElfFile {
         let read = read_up_to(&self.file, &mut bytes, offset)?;
         bytes.truncate(read);
         Ok(bytes)
+    }
+
+    /// The addresses that lie at these places once the file has been loaded; nothing for those that other files decide.
+    ///
+    /// # Errors
+    /// Where the file cannot be read.
+    pub fn pointers(&self, places: &[u64]) -> Result<Vec<Option<u64>>, ElfError> {
+        const ENTRY_BYTES: usize = size_of::<Rela64<Le>>();
+        let mut pointers = Vec::new();
+        for place in places {
+            // Files that are loaded where they say, and those with the shorter table of relocations, hold them as they are.
+            pointers.push(self.bytes(*place, 8)?.first_chunk().map(|bytes| u64::from_le_bytes(*bytes)));
+        }
+        for table in self.sections.iter().filter(|section| section.kind == SHT_RELA.0) {
+            self.windows(table.offset, table.size, ENTRY_BYTES, 0, |_, window| {
+                let entries = pod::slice_from_bytes::<Rela64<Le>>(window, window.len() / ENTRY_BYTES);
+                let (entries, _) = entries.expect("as many as there is room for, with no alignment");
+                for entry in entries {
+                    for (_, pointer) in
+                        places.iter().zip(&mut pointers).filter(|(at, _)| **at == entry.r_offset.get(Le))
+                    {
+                        let is_relative = self.machine.is_relative(entry.r_type(Le, false));
+                        *pointer = u64::try_from(entry.r_addend.get(Le)).ok().filter(|_| is_relative);
+                    }
+                }
+                true
+            })?;
+        }
+        Ok(pointers)
     }
 
     /// Where in the file an address lies: what the kernel calls a probe by.

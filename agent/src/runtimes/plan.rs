@@ -5,12 +5,14 @@
 
 use std::fs::File;
 
+use agent_common::plaintext::Condition;
+
 use super::{
     catalogue::{Catalogue, Function, Kind, Length, Library, Record, Role, SessionFrom},
     elf::{ElfError, ElfFile, FileId, Machine, Symbol},
     ends::{self, End},
     go, rust,
-    sites::{self, Convention, Leaves, Purpose, Site},
+    sites::{self, Convention, Purpose, Site},
 };
 
 /// A file that was looked into.
@@ -46,7 +48,17 @@ pub struct Probe {
     pub session: SessionFrom,
     pub record: Option<Record>,
     pub stack: u32,
-    pub leaves: Option<Leaves>,
+    /// As of a site.
+    #[serde(skip)]
+    pub unless: Option<Condition>,
+}
+
+impl Probe {
+    /// Whether a hit is wanted where the function is entered: of some it is only asked what they return.
+    #[must_use]
+    pub fn is_entered(&self) -> bool {
+        self.action != Action::Create || self.session != SessionFrom::Returned
+    }
 }
 
 /// How it is seen that the function returns, and what.
@@ -145,13 +157,19 @@ fn methods(library: &Library, elf: &ElfFile, keeps_stack: bool) -> Result<Option
             return Ok(None);
         }
         for symbol in symbols {
-            probes.push(call(elf, function, symbol, keeps_stack)?);
+            probes.push(call(elf, function, symbol, &[], keeps_stack)?);
         }
     }
     Ok(Some(probes))
 }
 
-fn call(elf: &ElfFile, function: &Function, symbol: Symbol, keeps_stack: bool) -> Result<Probe, ElfError> {
+fn call(
+    elf: &ElfFile,
+    function: &Function,
+    symbol: Symbol,
+    tables: &[u64],
+    keeps_stack: bool,
+) -> Result<Probe, ElfError> {
     let code = elf.code(symbol)?;
     let (action, needed, is_followed) = match function.role {
         Role::Create => (Action::Create, 0b1, function.session != SessionFrom::FirstArgument),
@@ -164,7 +182,7 @@ fn call(elf: &ElfFile, function: &Function, symbol: Symbol, keeps_stack: bool) -
         Role::Encrypt => (Action::Encrypt, 0b1111, true),
         Role::Decrypt => (Action::Decrypt, 0b1111, true),
     };
-    let ends = if is_followed && !keeps_stack { ends::of(elf, symbol)? } else { None };
+    let ends = if is_followed && !keeps_stack { ends::of(elf, symbol, tables)? } else { None };
     let returns = match ends {
         _ if !is_followed => Returns::Unseen,
         Some(ends) => Returns::At(ends),
@@ -199,7 +217,7 @@ fn probe(
         session: function.session,
         record: function.record,
         stack: site.stack,
-        leaves: site.leaves,
+        unless: site.unless,
     })
 }
 
@@ -219,7 +237,7 @@ impl<'a> Found<'a> {
             return Ok(None);
         }
         let copies = library.functions.iter().flat_map(|function| &function.copies_by);
-        let names = library.functions.iter().map(|function| &function.symbol).chain(copies);
+        let names = library.functions.iter().map(|function| &function.symbol).chain(copies).chain(&library.methods);
         let names: Vec<&str> = names.map(String::as_str).collect();
         let symbols = match library.kind {
             Kind::Calls => Some(elf.symbols(&names)?),
@@ -238,15 +256,70 @@ impl<'a> Found<'a> {
 
     /// Functions in the machine's usual convention.
     fn calls(&self, library: &Library, keeps_stack: bool) -> Result<Vec<Probe>, ElfError> {
-        let mut probes: Vec<Probe> = Vec::new();
-        for function in &library.functions {
+        let tables = self.tables(library)?;
+        let (mut probes, mut covered) = (Vec::new(), Vec::new());
+        for function in library.functions.iter().filter(|_| !keeps_stack) {
+            let Some(shared) = self.shared(function, &tables)? else { continue };
+            covered.extend(shared.covers);
+            probes.push(shared.probe);
+        }
+        for function in library.functions.iter().filter(|function| !covered.contains(&function.symbol.as_str())) {
             let Some(symbol) = self.get(&function.symbol) else { continue };
             if function.unless.as_deref().is_some_and(|other| self.get(other).is_some()) {
                 continue;
             }
-            probes.push(call(self.elf, function, symbol, keeps_stack)?);
+            probes.push(call(self.elf, function, symbol, &tables, keeps_stack)?);
         }
         Ok(probes)
+    }
+
+    /// The function that this one and perhaps another one only hand their arguments on to, if it is certain where it ends: its
+    /// return must not be caught.
+    fn shared<'b>(&self, function: &'b Function, tables: &[u64]) -> Result<Option<Shared<'b>>, ElfError> {
+        let Some(other) = &function.shares_with else { return Ok(None) };
+        let Some(mut symbol) = self.get(&function.symbol) else { return Ok(None) };
+        let machine = self.elf.machine();
+        let mut told = FOURTH;
+        for hop in 0.. {
+            let code = self.elf.code(symbol)?;
+            let handed = sites::handed_on(machine, &code, symbol.address, told).filter(|_| hop < HOPS);
+            let Some(handed) = handed else { return Ok(None) };
+            (symbol, told) = (Symbol { address: handed.target, size: 0 }, handed.told);
+            if handed.is_call {
+                break;
+            }
+        }
+        let length = if told == FOURTH { Length::FourthArgument } else { Length::FifthArgument };
+        let inner = Function { symbol: format!("callee of {}", function.symbol), length, ..function.clone() };
+        let probe = call(self.elf, &inner, symbol, tables, false)?;
+        if !matches!(probe.returns, Returns::At(_)) {
+            return Ok(None);
+        }
+        let mut covers = vec![function.symbol.as_str()];
+        if let Some(wrapper) = self.get(other) {
+            let calls = sites::calls(machine, &self.elf.code(wrapper)?, wrapper.address);
+            covers.extend(calls.iter().any(|call| call.target == symbol.address).then_some(other.as_str()));
+        }
+        Ok(Some(Shared { probe, covers }))
+    }
+
+    /// The library's tables of methods; none where one of them is not told, or where the library is older than the first: its
+    /// objects have other tables.
+    fn tables(&self, library: &Library) -> Result<Vec<u64>, ElfError> {
+        let mut tables = Vec::new();
+        if library.methods.first().is_none_or(|first| self.get(first).is_none()) {
+            return Ok(tables);
+        }
+        for symbol in library.methods.iter().filter_map(|name| self.get(name)) {
+            let code = self.elf.code(symbol)?;
+            let Some(table) = sites::given_address(self.elf.machine(), &code, symbol.address) else {
+                return Ok(Vec::new());
+            };
+            tables.push(table);
+        }
+        tables.sort_unstable();
+        tables.dedup();
+        Ok(tables)
     }
 
     /// Functions of Go, which never have their return caught: its stacks move.
@@ -290,6 +363,18 @@ impl<'a> Found<'a> {
     }
 }
 
+/// A probe that stands for others.
+struct Shared<'a> {
+    probe: Probe,
+    covers: Vec<&'a str>,
+}
+
+/// Wrappers of wrappers. Larger: more code to read. Smaller: newer libraries, with more of them, cost more.
+const HOPS: u32 = 3;
+
+/// The number of the argument that tells how many bytes were moved, in functions that give only whether they were.
+const FOURTH: usize = 3;
+
 /// The session, the buffer, and where the number of bytes is told by an argument that one.
 const fn needed_for(length: Length) -> sites::Arguments {
     match length {
@@ -297,6 +382,7 @@ const fn needed_for(length: Length) -> sites::Arguments {
         Length::Returned | Length::Copied => 0b11,
         Length::ThirdArgument => 0b111,
         Length::FourthArgument => 0b1011,
+        Length::FifthArgument => 0b1_0011,
     }
 }
 

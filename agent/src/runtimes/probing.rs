@@ -7,7 +7,7 @@
 use std::{io, sync::Arc, time::Duration};
 
 use agent_common::{
-    plaintext::{Action as KernelAction, ComesAgain, Cookie, Given, Told},
+    plaintext::{Action as KernelAction, Cookie, Given, Told},
     records::{OPENED_TLS, OpenedRecord},
 };
 use jiff::Timestamp;
@@ -17,7 +17,6 @@ use rustc_hash::FxHashMap;
 use super::{
     Action, Catalogue, Found, LibraryPlan, Probe, Returns, Search, UnreadProgram, UnreadableLibrary, Why,
     catalogue::{Length, Record, SessionFrom},
-    sites::Leaves,
 };
 use crate::{
     capture::{Capture, CaptureError, ProbeLinks, ProbePlace, ProbeProgram},
@@ -126,6 +125,11 @@ fn tell_unread(unread: &UnreadProgram, ledger: &Ledger) {
     let since = i64::try_from(since.0).ok().and_then(|since| Timestamp::from_nanosecond(since.into()).ok());
     let since = since.unwrap_or_default().strftime("%H:%M:%S UTC");
     let (why, reason) = match why {
+        // There may be thousands, and nothing to be done about them.
+        Why::Ended => {
+            debug!("process {tgid} spoke TLS since {since} and ended before anything of it was read");
+            return ledger.counter(Family::TlsUnreadable, &[("reason", "ended_early")]).increment();
+        }
         Why::Library(UnreadableLibrary { title, reason, remedy, .. }) => {
             (format!("{title}: {reason}; {remedy}"), "library_not_readable")
         }
@@ -165,10 +169,12 @@ pub fn places(library: &LibraryPlan) -> Vec<ProbePlace> {
 }
 
 fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
-    let place = |program, offset, stack| ProbePlace { program, offset, cookie: cookie(probe, stack) };
+    let place = |program, offset, cookie| ProbePlace { program, offset, cookie };
+    let cookie = cookie(probe);
+    let entered = cookie.at(probe.unless, probe.stack, 0);
     let enters = match probe.action {
         // What it returns is all that is asked of it.
-        Action::Create if probe.session == SessionFrom::Returned => None,
+        _ if !probe.is_entered() => None,
         Action::Create
         | Action::Destroy
         | Action::Descriptor
@@ -177,21 +183,23 @@ fn places_of(probe: &Probe) -> impl Iterator<Item = ProbePlace> + use<> {
         | Action::Write
         | Action::Ciphertext
         | Action::Encrypt
-        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset, probe.stack)),
+        | Action::Decrypt => Some(place(ProbeProgram::Enter, probe.offset, entered)),
         Action::GoCreate | Action::GoWrite | Action::GoRead | Action::GoCopyReader | Action::GoCopyMemory => {
-            Some(place(ProbeProgram::Go, probe.offset, probe.stack))
+            Some(place(ProbeProgram::Go, probe.offset, entered))
         }
     };
     let returns: Vec<ProbePlace> = match &probe.returns {
         Returns::Unseen => Vec::new(),
-        Returns::At(ends) => ends.iter().map(|end| place(ProbeProgram::Leave, end.offset, end.stack)).collect(),
-        Returns::Caught => vec![place(ProbeProgram::Return, probe.offset, 0)],
+        Returns::At(ends) => ends
+            .iter()
+            .map(|end| place(ProbeProgram::Leave, end.offset, cookie.at(end.unless, end.stack, end.result)))
+            .collect(),
+        Returns::Caught => vec![place(ProbeProgram::Return, probe.offset, cookie)],
     };
     returns.into_iter().chain(enters)
 }
 
-/// With the bytes between the stack pointer there and where it was at the entry.
-fn cookie(probe: &Probe, stack: u32) -> Cookie {
+fn cookie(probe: &Probe) -> Cookie {
     let action = match probe.action {
         Action::Create => KernelAction::Create,
         Action::Destroy => KernelAction::Destroy,
@@ -215,6 +223,7 @@ fn cookie(probe: &Probe, stack: u32) -> Cookie {
         (Some(Record::Bare), _) => Told::BareRecord,
         (None, Length::Returned) => Told::Returned,
         (None, Length::FourthArgument) => Told::ThroughFourthArgument,
+        (None, Length::FifthArgument) => Told::ThroughFifthArgument,
         (None, Length::None | Length::ThirdArgument | Length::Copied) => Told::Elsewhere,
     };
     let given = match probe.session {
@@ -223,16 +232,5 @@ fn cookie(probe: &Probe, stack: u32) -> Cookie {
         SessionFrom::ThroughFirstArgument => Given::ThroughFirstArgument,
         SessionFrom::LayeredFirstArgument => Given::LayeredFirstArgument,
     };
-    let again = match probe.leaves {
-        Some(Leaves::BelowOrSame) => ComesAgain::BelowOrSame,
-        Some(Leaves::Below) => ComesAgain::Below,
-        None => ComesAgain::Never,
-    };
-    // The check of the stack is Go's; in C the same jump means something else.
-    let again = if matches!(action, KernelAction::GoCreate | KernelAction::GoWrite | KernelAction::GoRead) {
-        again
-    } else {
-        ComesAgain::Never
-    };
-    Cookie::new(action, told, given, again, stack)
+    Cookie::new(action, told, given)
 }

@@ -112,6 +112,8 @@ pub enum Why {
     NoLibrary,
     /// The same, and the program's symbols were taken away.
     NoSymbols,
+    /// It had ended when it was looked at, perhaps before its library could be probed.
+    Ended,
 }
 
 struct Look {

@@ -165,6 +165,9 @@ impl<'a> Worker<'a> {
     fn unread(&mut self, tgid: u32, since: WallTime) -> Option<UnreadProgram> {
         // What it has loaded since it was looked at last is looked into by the way.
         let mappings = mappings::of(tgid);
+        if mappings.is_empty() {
+            return Some(UnreadProgram { tgid, program: String::new(), since, why: Why::Ended });
+        }
         if mappings.iter().any(|mapping| self.readable.contains(&mapping.identity)) {
             return None;
         }

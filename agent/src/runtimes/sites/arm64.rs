@@ -6,7 +6,9 @@
 //! shapes, so that a dozen masks do what a disassembler would; a shape that is not known ends the walk.
 //! A return is caught at the first instruction only: later ones may have signed or saved the return address.
 
-use super::{Arguments, CallSite, Leaves, Leaving, Purpose, Site};
+use agent_common::plaintext::Condition;
+
+use super::{Arguments, CallSite, Convention, Leaving, Purpose, Site};
 
 /// Instructions that are walked for a site, as on x86-64.
 const WALK: usize = 16;
@@ -48,7 +50,7 @@ fn words(code: &[u8]) -> impl Iterator<Item = (u64, u32)> {
     (0..).step_by(4).zip(words.iter().map(|bytes| u32::from_le_bytes(*bytes)))
 }
 
-pub fn find(code: &[u8], address: u64, needed: Arguments, purpose: Purpose) -> Site {
+pub fn find(code: &[u8], address: u64, convention: Convention, needed: Arguments, purpose: Purpose) -> Site {
     if purpose == Purpose::EntryAndReturn {
         return describe(code, address);
     }
@@ -58,7 +60,12 @@ pub fn find(code: &[u8], address: u64, needed: Arguments, purpose: Purpose) -> S
             break;
         }
         if is_simulated(word) {
-            return Site { offset, ..describe(code.get(offset as usize..).unwrap_or_default(), address + offset) };
+            let unless = if convention == Convention::Go { stack_check(word) } else { None };
+            return Site {
+                offset,
+                unless,
+                ..describe(code.get(offset as usize..).unwrap_or_default(), address + offset)
+            };
         }
         match written(word) {
             Some(register) if register == STACK_POINTER || needed >> register.min(7) & 1 == 0 => {}
@@ -70,17 +77,13 @@ pub fn find(code: &[u8], address: u64, needed: Arguments, purpose: Purpose) -> S
 
 pub fn describe(code: &[u8], _address: u64) -> Site {
     let Some((_, word)) = words(code).next() else { return Site::entry(String::new()) };
-    let leaves = match (is(word, B_COND), word & 0xf) {
-        // `ls` and `lo`.
-        (true, 0b1001) => Some(Leaves::BelowOrSame),
-        (true, 0b0011) => Some(Leaves::Below),
-        _ => None,
-    };
-    Site {
-        leaves,
-        is_cheap: is_simulated(word),
-        ..Site::entry(name(word).map_or(format!("{word:#010x}"), str::to_owned))
-    }
+    Site { is_cheap: is_simulated(word), ..Site::entry(name(word).map_or(format!("{word:#010x}"), str::to_owned)) }
+}
+
+/// As on x86-64: `ls` and `lo`.
+fn stack_check(word: u32) -> Option<Condition> {
+    let condition = (word & 0xf) as u8;
+    (is(word, B_COND) && matches!(condition, 0b1001 | 0b0011)).then_some(Condition(condition))
 }
 
 pub fn calls(code: &[u8], address: u64) -> Vec<CallSite> {

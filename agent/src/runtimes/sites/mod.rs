@@ -9,6 +9,8 @@
 mod arm64;
 mod x86_64;
 
+use agent_common::plaintext::Condition;
+
 use super::elf::Machine;
 
 /// A place to probe.
@@ -22,19 +24,13 @@ pub struct Site {
     pub is_cheap: bool,
     /// Bytes that the stack has grown by since the entry.
     pub stack: u32,
-    /// It jumps away where these conditions hold, and is not to be counted then: Go's check of the stack's size, which
-    /// comes back to the entry.
-    pub leaves: Option<Leaves>,
-}
-
-/// When a conditional jump is taken.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, serde::Serialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Leaves {
-    /// x86's `jbe`, arm64's `b.ls`.
-    BelowOrSame,
-    /// x86's `jb`, arm64's `b.lo`.
-    Below,
+    /// A hit is none where this holds: Go's check of the stack's size jumps away and comes back to the entry, and what stands
+    /// before one end of a function may lead elsewhere.
+    #[serde(skip)]
+    pub unless: Option<Condition>,
+    /// Where the kernel keeps the register that has the result; 0 for the usual one.
+    #[serde(skip)]
+    pub result: u8,
 }
 
 /// What is asked of a site.
@@ -75,7 +71,7 @@ pub fn find(
 ) -> Site {
     match machine {
         Machine::X86_64 => x86_64::find(code, address, convention, needed, purpose),
-        Machine::Arm64 => arm64::find(code, address, needed, purpose),
+        Machine::Arm64 => arm64::find(code, address, convention, needed, purpose),
         Machine::Other => Site::entry(String::new()),
     }
 }
@@ -97,15 +93,56 @@ pub struct Leaving {
     pub sites: Vec<Site>,
     /// Where it jumps to outside of itself: what is there returns in its place, or is a part of it that lies elsewhere.
     pub jumps: Vec<u64>,
+    /// Places in a table of methods that it jumps to one of.
+    pub methods: Vec<u32>,
+}
+
+/// From where a function is entered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Entered {
+    AtItsBeginning,
+    /// Parts of it that lie elsewhere jump back into it, too.
+    Elsewhere,
 }
 
 /// How the function is left whose whole code this is; nothing where it jumps to where the code does not tell.
 #[must_use]
-pub fn leaving(machine: Machine, code: &[u8], address: u64) -> Option<Leaving> {
+pub fn leaving(machine: Machine, code: &[u8], address: u64, entered: Entered) -> Option<Leaving> {
     match machine {
-        Machine::X86_64 => x86_64::leaving(code, address),
+        Machine::X86_64 => x86_64::leaving(code, address, entered),
+        // Returning is emulated itself.
         Machine::Arm64 => arm64::leaving(code, address),
         Machine::Other => None,
+    }
+}
+
+/// A function that another one hands its arguments on to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct HandedOn {
+    pub target: u64,
+    /// It does not jump there.
+    pub is_call: bool,
+    /// Which argument tells the number of bytes there, from 0 on.
+    pub told: usize,
+}
+
+/// What a function calls or jumps to first, if until then it only hands on its first two arguments and the one that tells the
+/// number of bytes.
+#[must_use]
+pub fn handed_on(machine: Machine, code: &[u8], address: u64, told: usize) -> Option<HandedOn> {
+    match machine {
+        Machine::X86_64 => x86_64::handed_on(code, address, told),
+        // Nothing is gained there: functions are left cheaply as they are.
+        Machine::Arm64 | Machine::Other => None,
+    }
+}
+
+/// The address that a function gives which does nothing else.
+#[must_use]
+pub fn given_address(machine: Machine, code: &[u8], address: u64) -> Option<u64> {
+    match machine {
+        Machine::X86_64 => x86_64::given_address(code, address),
+        Machine::Arm64 | Machine::Other => None,
     }
 }
 
@@ -123,7 +160,7 @@ pub fn describe(machine: Machine, code: &[u8], address: u64, offset: u64) -> Sit
 
 impl Site {
     fn entry(instruction: String) -> Self {
-        Self { offset: 0, instruction, is_cheap: false, stack: 0, leaves: None }
+        Self { offset: 0, instruction, is_cheap: false, stack: 0, unless: None, result: 0 }
     }
 }
 

@@ -6,21 +6,27 @@
 //! `push` of a register in one byte, or in two with the prefix for the upper eight. Newer kernels emulate more, which is
 //! not counted on.
 
+mod flow;
+mod leaving;
+
 use iced_x86::{
     Code, Decoder, DecoderOptions, FastFormatter, FlowControl, Instruction, InstructionInfoFactory, OpAccess, Register,
 };
 
-use super::{Arguments, CallSite, Convention, Leaves, Leaving, Purpose, Site};
+pub use self::leaving::leaving;
+
+use super::{Arguments, CallSite, Convention, HandedOn, Purpose, Site};
+use agent_common::plaintext::Condition;
 
 /// Instructions that are walked for a site. Larger: a site far from the entry that other ways may lead around.
 /// Smaller: long prologues end at their entry.
 const WALK: usize = 24;
 
-/// System V: rdi, rsi, rdx, rcx. Go's convention (src/cmd/compile/abi-internal.md): rax, rbx, rcx, rdi.
-const C_ARGUMENTS: [Register; 4] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX];
-const GO_ARGUMENTS: [Register; 4] = [Register::RAX, Register::RBX, Register::RCX, Register::RDI];
+/// System V: rdi, rsi, rdx, rcx, r8. Go's convention (src/cmd/compile/abi-internal.md): rax, rbx, rcx, rdi, rsi.
+const C_ARGUMENTS: [Register; 5] = [Register::RDI, Register::RSI, Register::RDX, Register::RCX, Register::R8];
+const GO_ARGUMENTS: [Register; 5] = [Register::RAX, Register::RBX, Register::RCX, Register::RDI, Register::RSI];
 
-const fn registers(convention: Convention) -> &'static [Register; 4] {
+const fn registers(convention: Convention) -> &'static [Register; 5] {
     match convention {
         Convention::C => &C_ARGUMENTS,
         Convention::Go => &GO_ARGUMENTS,
@@ -46,7 +52,8 @@ pub fn find(code: &[u8], address: u64, convention: Convention, needed: Arguments
             break;
         }
         if is_emulated(&instruction, code, offset) {
-            return Site { offset, stack, ..site(&instruction, true) };
+            let unless = if convention == Convention::Go { stack_check(&instruction) } else { None };
+            return Site { offset, stack, unless, ..site(&instruction, true) };
         }
         if instruction.flow_control() != FlowControl::Next
             || instruction.is_stack_instruction()
@@ -70,14 +77,18 @@ pub fn describe(code: &[u8], address: u64) -> Site {
 }
 
 fn site(instruction: &Instruction, is_cheap: bool) -> Site {
-    let leaves = match instruction.code() {
-        Code::Jbe_rel8_64 | Code::Jbe_rel32_64 => Some(Leaves::BelowOrSame),
-        Code::Jb_rel8_64 | Code::Jb_rel32_64 => Some(Leaves::Below),
-        _ => None,
-    };
     let mut text = String::new();
     FastFormatter::new().format(instruction, &mut text);
-    Site { offset: 0, instruction: text, is_cheap, stack: 0, leaves }
+    Site { is_cheap, ..Site::entry(text) }
+}
+
+/// Go's check of the stack's size jumps away where it is too small, and comes back to the entry.
+fn stack_check(instruction: &Instruction) -> Option<Condition> {
+    match instruction.code() {
+        Code::Jbe_rel8_64 | Code::Jbe_rel32_64 => Some(Condition(6)),
+        Code::Jb_rel8_64 | Code::Jb_rel32_64 => Some(Condition(2)),
+        _ => None,
+    }
 }
 
 pub fn calls(code: &[u8], address: u64) -> Vec<CallSite> {
@@ -85,76 +96,56 @@ pub fn calls(code: &[u8], address: u64) -> Vec<CallSite> {
     calls.map(|call| CallSite { offset: call.ip() - address, target: call.near_branch_target() }).collect()
 }
 
-pub fn leaving(code: &[u8], address: u64) -> Option<Leaving> {
-    let instructions: Vec<Instruction> = decode(code, address).into_iter().collect();
-    let inside = address..address + code.len() as u64;
-    let targets = jump_targets(code, address);
-    let mut leaving = Leaving::default();
-    for (index, instruction) in instructions.iter().enumerate() {
-        let before = &instructions[..index];
-        match instruction.flow_control() {
-            FlowControl::Return => leaving.sites.push(leaving_site(before, instruction, &targets, address)),
-            FlowControl::UnconditionalBranch | FlowControl::ConditionalBranch => {
-                let target = instruction.near_branch_target();
-                if !inside.contains(&target) {
-                    leaving.jumps.push(target);
-                }
+/// The address that a function gives which does nothing else.
+pub fn given_address(code: &[u8], address: u64) -> Option<u64> {
+    let mut information = InstructionInfoFactory::new();
+    let mut given = None;
+    for instruction in decode(code, address).iter().take(WALK) {
+        match instruction.code() {
+            Code::Lea_r64_m
+                if instruction.op0_register() == Register::RAX && instruction.is_ip_rel_memory_operand() =>
+            {
+                given = Some(instruction.ip_rel_memory_address());
             }
-            FlowControl::IndirectBranch if !is_by_table(before, instruction) => return None,
-            _ if instruction.is_invalid() => return None,
+            Code::Mov_r32_imm32 if instruction.op0_register() == Register::EAX => {
+                given = Some(instruction.immediate32().into());
+            }
+            _ if instruction.flow_control() == FlowControl::Return => return given,
+            _ if instruction.flow_control() != FlowControl::Next
+                || writes(&mut information, &instruction, Register::RAX) =>
+            {
+                return None;
+            }
             _ => {}
         }
     }
-    Some(leaving)
+    None
 }
 
-/// The check that the stack is whole, just before a return, is a jump that the kernel emulates, and is never taken by a
-/// program that goes on.
-fn leaving_site(before: &[Instruction], end: &Instruction, targets: &[u64], address: u64) -> Site {
+/// The function that this one only hands its arguments on to; `told` is which of them tells the number of bytes.
+pub fn handed_on(code: &[u8], address: u64, told: usize) -> Option<HandedOn> {
     let mut information = InstructionInfoFactory::new();
-    let mut stack = 0;
-    for (index, instruction) in before.iter().enumerate().rev().take(WALK) {
-        let next = instruction.next_ip();
-        if targets.iter().any(|target| (next..=end.ip()).contains(target)) {
-            break;
-        }
-        let is_check = instruction.is_jcc_short_or_near() && index > 0 && reads_guard(&before[index - 1]);
-        if is_check {
-            return Site { offset: instruction.ip() - address, stack, ..site(instruction, true) };
-        }
-        let released = match instruction.code() {
-            Code::Pop_r64 => 8,
-            Code::Add_rm64_imm8 | Code::Add_rm64_imm32 if instruction.op0_register() == Register::RSP => {
-                instruction.immediate(1) as u32
+    let mut told = *C_ARGUMENTS.get(told)?;
+    for instruction in decode(code, address).iter().take(WALK) {
+        let is_told = |register: Register| C_ARGUMENTS.iter().position(|argument| *argument == register);
+        match instruction.code() {
+            Code::Call_rel32_64 | Code::Jmp_rel32_64 | Code::Jmp_rel8_64 => {
+                let (target, is_call) = (instruction.near_branch_target(), instruction.code() == Code::Call_rel32_64);
+                return Some(HandedOn { target, is_call, told: is_told(told)? });
             }
-            _ if writes(&mut information, instruction, Register::RSP) => break,
-            _ => 0,
-        };
-        let is_plain = instruction.flow_control() == FlowControl::Next;
-        if !is_plain || writes(&mut information, instruction, Register::RAX) {
-            break;
+            Code::Mov_r64_rm64 | Code::Mov_rm64_r64 if instruction.op1_register() == told => {
+                told = instruction.op0_register();
+            }
+            _ if instruction.flow_control() != FlowControl::Next
+                || writes_any(&mut information, &instruction, &C_ARGUMENTS, 0b11)
+                || writes(&mut information, &instruction, told) =>
+            {
+                return None;
+            }
+            _ => {}
         }
-        stack += released;
     }
-    Site { offset: end.ip() - address, ..site(end, false) }
-}
-
-/// The stack's guard lies at this place of the thread's own memory, in glibc and in musl (x86-64 psABI, 3.4.6 of GCC's manual:
-/// `-mstack-protector-guard`).
-fn reads_guard(instruction: &Instruction) -> bool {
-    instruction.memory_segment() == Register::FS && instruction.memory_displacement64() == 0x28
-}
-
-/// A jump by a table of the function's own, and not to another function: a place in a table, or one that was added up just
-/// before; or marked to be one, where other jumps are watched by the processor.
-fn is_by_table(before: &[Instruction], jump: &Instruction) -> bool {
-    let is_added = |instruction: &Instruction| {
-        matches!(instruction.code(), Code::Add_r64_rm64 | Code::Add_rm64_r64)
-            && instruction.op0_register() == jump.op0_register()
-    };
-    jump.memory_index() != Register::None
-        || jump.segment_prefix() == Register::DS
-        || before.iter().rev().take(3).any(is_added)
+    None
 }
 
 /// Where the function's own jumps lead.
@@ -190,10 +181,10 @@ fn stack_growth(instruction: &Instruction) -> Option<u32> {
 fn writes_any(
     information: &mut InstructionInfoFactory,
     instruction: &Instruction,
-    arguments: &[Register; 4],
+    arguments: &[Register; 5],
     needed: Arguments,
 ) -> bool {
-    (0..4).any(|number| needed >> number & 1 == 1 && writes(information, instruction, arguments[number]))
+    (0..5).any(|number| needed >> number & 1 == 1 && writes(information, instruction, arguments[number]))
 }
 
 fn writes(information: &mut InstructionInfoFactory, instruction: &Instruction, register: Register) -> bool {
