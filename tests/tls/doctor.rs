@@ -91,12 +91,12 @@ const fn cost(is_cheap: bool) -> &'static str {
 
 /// By the bytes alone: `push` of a register, `nop`, `call`, `jmp` and the conditional jumps.
 fn is_emulated(code: &[u8]) -> bool {
-    match code {
-        [0x50..=0x57 | 0x70..=0x7f | 0x90 | 0xe8 | 0xe9 | 0xeb, ..] => true,
-        [0x41, 0x50..=0x57, ..] => true,
-        [0x0f, 0x80..=0x8f, ..] => true,
-        _ => false,
-    }
+    matches!(
+        code,
+        [0x50..=0x57 | 0x70..=0x7f | 0x90 | 0xe8 | 0xe9 | 0xeb, ..]
+            | [0x41, 0x50..=0x57, ..]
+            | [0x0f, 0x80..=0x8f, ..]
+    )
 }
 
 #[test]
