@@ -150,12 +150,16 @@ pub fn run(config: &Config, record_to: Option<&Path>) -> Result<(), RunError> {
         Rounds { capture, services: &services, health: &health, ledger: &ledger, tells: config.print == Print::Tree };
     let result = rounds.turn(&mut watcher);
     health.set_readiness(Readiness::Stopping);
+    let letting_go = watcher.probing.take().map(Probing::finish);
     let outputs = watcher.finish()?;
     let Rounds { capture, .. } = rounds;
     kernel_counters(&capture, &ledger);
     drop(capture);
     services.flush(outputs, config.shutdown_timeout);
     eprint!("{}", ledger.lines());
+    if let Some(letting_go) = letting_go {
+        letting_go.finish();
+    }
     result.map_err(RunError::from)
 }
 

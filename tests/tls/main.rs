@@ -13,6 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use onlooker_tests::{Finished, Onlooker, PATIENCE, Span, skip};
 
+mod containers;
 mod doctor;
 mod early;
 mod kernels;

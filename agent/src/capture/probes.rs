@@ -52,7 +52,7 @@ const PROGRAMS: [(ProbeProgram, &str, &str); 4] = [
 ];
 
 /// The links of one file.
-pub struct ProbeLinks(#[expect(dead_code, reason = "held, so that the probes stay")] Vec<UProbeLink>);
+pub struct ProbeLinks(pub(super) Vec<UProbeLink>);
 
 /// How probes are attached here; found out with the first one.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]

@@ -5,11 +5,7 @@
 //! window: files of hundreds of megabytes with as many symbols cost the memory of one window, and their pages are not
 //! held. Does not: load debug information, demangle, or keep what it read.
 
-use std::{
-    fs::File,
-    io,
-    os::unix::fs::{FileExt as _, MetadataExt as _},
-};
+use std::{fs::File, io, os::unix::fs::FileExt as _};
 
 use memchr::memmem;
 use object::{
@@ -20,6 +16,8 @@ use object::{
     },
     pod,
 };
+
+use super::file_id::FileId;
 
 /// Bytes read at a time. Larger: memory. Smaller: more system calls for a large table.
 const WINDOW_BYTES: usize = 256 * 1024;
@@ -70,13 +68,6 @@ impl Machine {
     }
 }
 
-/// Which file it is, whatever its name.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct FileId {
-    pub device: u64,
-    pub inode: u64,
-}
-
 #[derive(Debug)]
 pub struct ElfFile {
     file: File,
@@ -122,8 +113,7 @@ impl ElfFile {
     /// # Errors
     /// Where it is something else, or cannot be read.
     pub fn open(file: File) -> Result<Self, ElfError> {
-        let metadata = file.metadata()?;
-        let id = FileId { device: metadata.dev(), inode: metadata.ino() };
+        let id = FileId::of(&file)?;
         let mut bytes = [0; size_of::<FileHeader64<Le>>()];
         file.read_exact_at(&mut bytes, 0).map_err(|_| ElfError::NotElf)?;
         let (header, _) = pod::from_bytes::<FileHeader64<Le>>(&bytes).map_err(|()| ElfError::NotElf)?;

@@ -9,6 +9,7 @@
 pub mod catalogue;
 mod elf;
 mod ends;
+mod file_id;
 mod go;
 mod mappings;
 mod plan;
@@ -19,8 +20,9 @@ mod search;
 pub mod sites;
 
 pub use catalogue::Catalogue;
-pub use elf::{ElfError, FileId, Machine};
+pub use elf::{ElfError, Machine};
 pub use ends::End;
+pub use file_id::FileId;
 pub use plan::{Action, LibraryPlan, Plan, Probe, Returns};
 pub use probing::{Probing, places};
 pub use search::{Found, Search, UnreadProgram, UnreadableLibrary, Why, look_into};

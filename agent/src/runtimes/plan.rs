@@ -9,8 +9,9 @@ use agent_common::plaintext::Condition;
 
 use super::{
     catalogue::{Catalogue, Function, Kind, Length, Library, Record, Role, SessionFrom},
-    elf::{ElfError, ElfFile, FileId, Machine, Symbol},
+    elf::{ElfError, ElfFile, Machine, Symbol},
     ends::{self, End},
+    file_id::FileId,
     go, rust,
     sites::{self, Convention, Purpose, Site},
 };

@@ -19,7 +19,7 @@ use super::{
     catalogue::{Length, Record, SessionFrom},
 };
 use crate::{
-    capture::{Capture, CaptureError, ProbeLinks, ProbePlace, ProbeProgram},
+    capture::{Capture, CaptureError, LettingGo, ProbeLinks, ProbePlace, ProbeProgram},
     ledger::{Family, Ledger},
     moment::WallTime,
 };
@@ -36,6 +36,7 @@ const FILES: usize = 4096;
 pub struct Probing {
     search: Search,
     links: Links,
+    letting_go: LettingGo,
 }
 
 #[derive(Default)]
@@ -49,7 +50,8 @@ impl Probing {
     /// # Errors
     /// Where no thread can be started.
     pub fn start() -> io::Result<Self> {
-        Ok(Self { search: Search::start(Arc::new(Catalogue::new()))?, links: Links::default() })
+        let (search, letting_go) = (Search::start(Arc::new(Catalogue::new()))?, LettingGo::start()?);
+        Ok(Self { search, links: Links::default(), letting_go })
     }
 
     /// To tell it of processes.
@@ -69,7 +71,19 @@ impl Probing {
 
     pub fn handle_exit(&mut self, tgid: u32) {
         self.search.handle_exit(tgid);
-        self.links.processes.remove(&tgid);
+        for links in self.links.processes.remove(&tgid).into_iter().flatten() {
+            self.letting_go.take(links);
+        }
+    }
+
+    /// All probes are to go; gives what waits for it.
+    #[must_use]
+    pub fn finish(self) -> LettingGo {
+        let Links { files, processes } = self.links;
+        for links in files.into_iter().chain(processes.into_values().flatten()) {
+            self.letting_go.take(links);
+        }
+        self.letting_go
     }
 
     /// A process speaks TLS, and nothing of it was read.

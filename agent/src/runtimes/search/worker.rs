@@ -19,6 +19,7 @@ use crate::{
     runtimes::{
         Catalogue, Plan,
         elf::{ElfError, ElfFile},
+        file_id::FileId,
         mappings::{self, Mapping},
     },
 };
@@ -43,10 +44,10 @@ pub(super) struct Worker<'a> {
     catalogue: &'a Catalogue,
     /// Files that were looked into, by their mapping's identity.
     seen: FxHashSet<String>,
-    /// The same by device and inode: one file may have several names.
-    files: FxHashSet<(u64, u64)>,
+    /// The same by what they are: one file may have several names, and lie below several overlays.
+    files: FxHashSet<FileId>,
     /// Programs that carry their records themselves.
-    carriers: FxHashSet<String>,
+    carriers: FxHashSet<FileId>,
     /// Files in which there is something to be read.
     readable: FxHashSet<String>,
     /// Programs that were told to be unreadable.
@@ -129,11 +130,11 @@ impl<'a> Worker<'a> {
         let (catalogue, carriers) = (self.catalogue, &mut self.carriers);
         let look = |mapping: &Mapping| {
             catalogue.candidates(&mapping.name, mapping.is_executable, true).next()?;
-            if mapping.is_executable && !carriers.insert(mapping.identity.clone()) {
-                return None;
-            }
             let only = (!mapping.is_executable).then_some(tgid);
             let file = mapping.open(tgid).ok()?;
+            if mapping.is_executable && !carriers.insert(FileId::of(&file).ok()?) {
+                return None;
+            }
             let (again, name) = (file.try_clone().ok()?, mapping.name.clone());
             let plan = Plan::make(catalogue, again, &name, mapping.is_executable, true).ok()?;
             let libraries = plan.libraries;
@@ -212,7 +213,8 @@ impl<'a> Worker<'a> {
             }
         };
         let is_readable = !plan.libraries.is_empty();
-        let is_new = self.files.insert((plan.file.device, plan.file.inode));
+        let is_new = self.files.insert(plan.file);
+        self.files.insert(plan.file.when_deleted());
         if !is_new || (!is_readable && unreadable.is_none()) {
             return (None, is_readable);
         }
