@@ -6,11 +6,14 @@
 
 use std::{fs, fs::File, io, path::Path};
 
+use rustc_hash::FxHashSet;
+
 /// A mapped file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Mapping {
     /// As `maps` has them: device, inode and path, the first two of which say nothing on some file systems without the third.
     pub identity: String,
+    pub inode: u64,
     /// The last part of its path, without the mark of a file that is gone.
     pub name: String,
     path: String,
@@ -37,6 +40,37 @@ pub fn of(tgid: u32) -> Vec<Mapping> {
     found
 }
 
+/// Inodes of all code of files that any process has mapped.
+///
+/// # Errors
+/// Where the mappings of a process that is there cannot be read.
+pub fn inodes_of_all() -> io::Result<FxHashSet<u64>> {
+    let mut inodes = FxHashSet::default();
+    for entry in fs::read_dir("/proc")? {
+        let entry = entry?;
+        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
+            continue;
+        }
+        match fs::read_to_string(entry.path().join("maps")) {
+            Ok(maps) => inodes.extend(maps.lines().filter_map(inode_of_code)),
+            Err(error) if is_gone(&error) => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(inodes)
+}
+
+/// The process has ended.
+fn is_gone(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+}
+
+fn inode_of_code(line: &str) -> Option<u64> {
+    let mut words = line.split_ascii_whitespace();
+    let permissions = words.nth(1)?;
+    words.nth(2)?.parse().ok().filter(|inode| *inode != 0 && permissions.contains('x'))
+}
+
 /// `start-end perms offset major:minor inode path` (proc_pid_maps(5)).
 fn parse(line: &str, program: &str) -> Option<Mapping> {
     let mut rest = line;
@@ -52,11 +86,17 @@ fn parse(line: &str, program: &str) -> Option<Mapping> {
     let name = rest.strip_suffix(GONE).unwrap_or(rest).rsplit('/').next()?;
     Some(Mapping {
         identity: format!("{device} {inode} {rest}"),
+        inode: inode.parse().ok()?,
         name: name.to_owned(),
         path: rest.to_owned(),
         range: range.to_owned(),
         is_executable: rest == program,
     })
+}
+
+/// Of a mapping's identity.
+pub fn inode_in(identity: &str) -> Option<u64> {
+    identity.split(' ').nth(1)?.parse().ok()
 }
 
 impl Mapping {
@@ -97,5 +137,17 @@ mod tests {
         let own = std::process::id();
         let program = of(own).into_iter().find(|mapping| mapping.is_executable).expect("it runs");
         assert!(program.open(own).is_ok());
+    }
+
+    #[test]
+    fn only_code_of_files_has_an_inode() {
+        for (line, expected) in [
+            ("7f-80 r-xp 00001000 08:01 131 /usr/bin/a b", Some(131)),
+            ("7f-80 r--p 00001000 08:01 131 /usr/bin/a b", None),
+            ("7f-80 r-xp 00000000 00:00 0                  [vdso]", None),
+            ("", None),
+        ] {
+            assert_eq!(inode_of_code(line), expected, "{line}");
+        }
     }
 }

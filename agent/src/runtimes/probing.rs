@@ -15,7 +15,7 @@ use log::{debug, info, warn};
 use rustc_hash::FxHashMap;
 
 use super::{
-    Action, Catalogue, Found, LibraryPlan, Probe, Returns, Search, UnreadProgram, UnreadableLibrary, Why,
+    Action, Catalogue, FileId, Found, LibraryPlan, Probe, Returns, Search, UnreadProgram, UnreadableLibrary, Why,
     catalogue::{Length, Record, SessionFrom},
 };
 use crate::{
@@ -41,7 +41,7 @@ pub struct Probing {
 
 #[derive(Default)]
 struct Links {
-    files: Vec<ProbeLinks>,
+    files: Vec<(FileId, ProbeLinks)>,
     /// Probes for single processes, which end with them.
     processes: FxHashMap<u32, Vec<ProbeLinks>>,
 }
@@ -80,7 +80,7 @@ impl Probing {
     #[must_use]
     pub fn finish(self) -> LettingGo {
         let Links { files, processes } = self.links;
-        for links in files.into_iter().chain(processes.into_values().flatten()) {
+        for links in files.into_iter().map(|(_, links)| links).chain(processes.into_values().flatten()) {
             self.letting_go.take(links);
         }
         self.letting_go
@@ -99,7 +99,15 @@ impl Probing {
 
     /// Probes what was found since the last time.
     pub fn advance(&mut self, capture: &mut Capture, ledger: &Ledger) {
-        while let Some(found) = self.search.poll_found() {
+        loop {
+            let found = self.search.poll_found();
+            // What is out of use goes before it is found again.
+            for file in self.search.take_unused() {
+                for (_, links) in self.links.files.extract_if(.., |(known, _)| *known == file) {
+                    self.letting_go.take(links);
+                }
+            }
+            let Some(found) = found else { break };
             attach(&found, &mut self.links, capture, ledger);
         }
         while let Some(program) = self.search.poll_unread() {
@@ -121,7 +129,7 @@ fn attach(found: &Found, links: &mut Links, capture: &mut Capture, ledger: &Ledg
                 debug!("process {} carries its records itself: {} in {}", found.tgid, library.title, found.name);
             }
             Ok(attached) => {
-                links.files.push(attached);
+                links.files.push((found.id, attached));
                 count(library, "machine", ledger);
                 info!("reading {} in {}{}", library.title, found.name, version(library));
             }

@@ -22,9 +22,10 @@ use rustc_hash::{FxHashMap, FxHashSet};
 
 use self::worker::Worker;
 pub use self::worker::look_into;
-use super::{Catalogue, LibraryPlan};
+use super::{Catalogue, LibraryPlan, file_id::FileId};
 use crate::moment::WallTime;
 
+mod usage;
 mod worker;
 
 /// Processes that wait to be looked at. Larger: memory. Smaller: of many that begin at once some are looked at only when
@@ -37,6 +38,10 @@ const SOON: Duration = Duration::from_millis(100);
 /// And after that.
 const LATER: Duration = Duration::from_secs(30);
 
+/// How often it is looked which files are out of use, if somebody has ended meanwhile. Larger: files of images that were removed
+/// keep their place on the disk for longer. Smaller: the mappings of all processes are read more often.
+const USAGE: Duration = Duration::from_secs(300);
+
 /// Processes of which the last look is remembered. As `FILES`.
 const PROCESSES: usize = 32_768;
 
@@ -47,6 +52,7 @@ pub struct Found {
     pub tgid: u32,
     pub name: String,
     pub file: File,
+    pub id: FileId,
     /// Only this process is to be probed.
     pub only: Option<u32>,
     pub libraries: Vec<LibraryPlan>,
@@ -69,6 +75,8 @@ enum Job {
     /// It speaks TLS, and nothing of it was read.
     Unread(u32, WallTime),
     Folders,
+    /// Somebody has ended: what is out of use?
+    Usage,
 }
 
 enum Answer {
@@ -78,6 +86,10 @@ enum Answer {
     Carries(u32),
     CarrierDone,
     Done(u32),
+    Unused {
+        files: Vec<FileId>,
+        is_waiting: bool,
+    },
 }
 
 /// The search, from the side of who asks.
@@ -93,6 +105,10 @@ pub struct Search {
     looks: FxHashMap<u32, Look>,
     ready: VecDeque<Found>,
     unread: VecDeque<UnreadProgram>,
+    unused: Vec<FileId>,
+    /// When it was asked last which files are out of use, and whether somebody has ended since.
+    asked_for_usage: Instant,
+    has_ended: bool,
 }
 
 /// A program whose TLS cannot be read.
@@ -141,6 +157,9 @@ impl Search {
             looks: FxHashMap::default(),
             ready: VecDeque::new(),
             unread: VecDeque::new(),
+            unused: Vec::new(),
+            asked_for_usage: Instant::now(),
+            has_ended: false,
         };
         search.folders_pending = search.jobs.try_send(Job::Folders).is_ok();
         Ok(search)
@@ -198,11 +217,20 @@ impl Search {
     }
 
     pub fn handle_exit(&mut self, tgid: u32) {
+        self.has_ended = true;
         self.carriers.remove(&tgid);
         self.looks.remove(&tgid);
     }
 
-    /// What was found; each file once.
+    /// Files whose probes are to go, as far as was known when something was found last.
+    pub fn take_unused(&mut self) -> Vec<FileId> {
+        if self.has_ended && self.asked_for_usage.elapsed() >= USAGE && self.jobs.try_send(Job::Usage).is_ok() {
+            (self.has_ended, self.asked_for_usage) = (false, Instant::now());
+        }
+        std::mem::take(&mut self.unused)
+    }
+
+    /// What was found; each file once, or again after it was out of use.
     pub fn poll_found(&mut self) -> Option<Found> {
         loop {
             if let Some(found) = self.ready.pop_front() {
@@ -240,6 +268,10 @@ impl Search {
             Answer::Unread(program) => self.unread.push_back(*program),
             Answer::Carries(tgid) => self.handle_carrier(tgid),
             Answer::CarrierDone => self.carriers_pending -= 1,
+            Answer::Unused { files, is_waiting } => {
+                self.unused.extend(files);
+                self.has_ended |= is_waiting;
+            }
             Answer::Done(0) => self.folders_pending = false,
             Answer::Done(tgid) => {
                 if self.pending.remove(&tgid) == Some(true) {

@@ -12,7 +12,10 @@ use std::{
 use log::debug;
 use rustc_hash::FxHashSet;
 
-use super::{Answer, Found, Job, UnreadProgram, UnreadableLibrary, Why};
+use super::{
+    Answer, Found, Job, UnreadProgram, UnreadableLibrary, Why,
+    usage::{Unused, Usage},
+};
 use crate::{
     memory,
     moment::WallTime,
@@ -50,6 +53,9 @@ pub(super) struct Worker<'a> {
     carriers: FxHashSet<FileId>,
     /// Files in which there is something to be read.
     readable: FxHashSet<String>,
+    /// Those of them that lay where libraries usually lie: they are probed for who comes.
+    standing: FxHashSet<FileId>,
+    usage: Usage,
     /// Programs that were told to be unreadable.
     unread: FxHashSet<String>,
 }
@@ -62,6 +68,8 @@ impl<'a> Worker<'a> {
             files: FxHashSet::default(),
             carriers: FxHashSet::default(),
             readable: FxHashSet::default(),
+            standing: FxHashSet::default(),
+            usage: Usage::default(),
             unread: FxHashSet::default(),
         }
     }
@@ -80,6 +88,10 @@ impl<'a> Worker<'a> {
                 }
                 Job::Carrier(tgid) => (self.carrier(tgid), Some(Answer::CarrierDone)),
                 Job::Folders => (self.folders(), Some(Answer::Done(0))),
+                Job::Usage => {
+                    let unused = self.unused();
+                    (Vec::new(), Some(Answer::Unused { files: unused, is_waiting: self.usage.is_waiting() }))
+                }
                 Job::Unread(tgid, since) => {
                     (Vec::new(), self.unread(tgid, since).map(|program| Answer::Unread(Box::new(program))))
                 }
@@ -113,10 +125,13 @@ impl<'a> Worker<'a> {
             if self.may_hold_something(&mapping.name, mapping.is_executable) {
                 // A process that has ended meanwhile tells nothing: the next one with this file is asked.
                 let Ok(file) = mapping.open(tgid) else { continue };
-                let (library, is_readable) = self.look(file, tgid, &mapping.name, mapping.is_executable);
+                let (library, readable) = self.look(file, tgid, &mapping.name, mapping.is_executable);
                 found.extend(library);
-                if is_readable {
+                if let Some(file) = readable {
                     self.readable.insert(mapping.identity.clone());
+                    if !self.standing.contains(&file) {
+                        self.usage.handle_mapped(mapping.inode, file);
+                    }
                 }
             }
             self.seen.insert(mapping.identity.clone());
@@ -137,8 +152,8 @@ impl<'a> Worker<'a> {
             }
             let (again, name) = (file.try_clone().ok()?, mapping.name.clone());
             let plan = Plan::make(catalogue, again, &name, mapping.is_executable, true).ok()?;
-            let libraries = plan.libraries;
-            (!libraries.is_empty()).then_some(Found { tgid, name, file, only, libraries, unreadable: None })
+            let (id, libraries) = (plan.file, plan.libraries);
+            (!libraries.is_empty()).then_some(Found { tgid, name, file, id, only, libraries, unreadable: None })
         };
         mappings::of(tgid).iter().filter_map(look).collect()
     }
@@ -151,7 +166,9 @@ impl<'a> Worker<'a> {
             if self.catalogue.candidates(name, false, false).next().is_some()
                 && let Ok(file) = File::open(entry.path())
             {
-                found.extend(self.look(file, 0, name, false).0);
+                let (library, readable) = self.look(file, 0, name, false);
+                found.extend(library);
+                self.standing.extend(readable);
             }
         }
         found
@@ -200,28 +217,45 @@ impl<'a> Worker<'a> {
         })
     }
 
-    /// What is in a file, if it was not looked into under another name; and whether there is something to be read.
-    fn look(&mut self, file: File, tgid: u32, name: &str, is_executable: bool) -> (Option<Found>, bool) {
+    /// What is in a file, if it was not looked into under another name; and which it is, if there is something to be read.
+    fn look(&mut self, file: File, tgid: u32, name: &str, is_executable: bool) -> (Option<Found>, Option<FileId>) {
         let unreadable = if tgid == 0 { None } else { self.unreadable(name) };
         let plan = file.try_clone().map_err(ElfError::from);
         let plan = plan.and_then(|again| Plan::make(self.catalogue, again, name, is_executable, false));
-        let plan = match plan {
+        let Plan { file: id, libraries } = match plan {
             Ok(plan) => plan,
             Err(error) => {
                 debug!("{name} {error}");
-                return (None, false);
+                return (None, None);
             }
         };
-        let is_readable = !plan.libraries.is_empty();
-        let is_new = self.files.insert(plan.file);
-        self.files.insert(plan.file.when_deleted());
-        if !is_new || (!is_readable && unreadable.is_none()) {
-            return (None, is_readable);
+        let readable = (!libraries.is_empty()).then_some(id);
+        let is_new = self.files.insert(id);
+        self.files.insert(id.when_deleted());
+        if !is_new || (readable.is_none() && unreadable.is_none()) {
+            return (None, readable);
         }
-        (
-            Some(Found { tgid, name: name.to_owned(), file, only: None, libraries: plan.libraries, unreadable }),
-            is_readable,
-        )
+        (Some(Found { tgid, name: name.to_owned(), file, id, only: None, libraries, unreadable }), readable)
+    }
+
+    /// Files that nobody has mapped any more. Whoever maps one again brings it anew.
+    fn unused(&mut self) -> Vec<FileId> {
+        let unused = match self.usage.look() {
+            Ok(unused) => unused,
+            Err(error) => {
+                debug!("it cannot be seen who uses which library: {error}");
+                return Vec::new();
+            }
+        };
+        for Unused { inode, file } in &unused {
+            self.files.remove(file);
+            self.files.remove(&file.when_deleted());
+            self.carriers.remove(file);
+            let is_other = |identity: &String| mappings::inode_in(identity) != Some(*inode);
+            self.seen.retain(is_other);
+            self.readable.retain(is_other);
+        }
+        unused.into_iter().map(|unused| unused.file).collect()
     }
 }
 
@@ -245,3 +279,6 @@ fn next(jobs: &Receiver<Job>) -> Option<Job> {
         job => job.ok(),
     }
 }
+
+#[cfg(test)]
+mod tests;
