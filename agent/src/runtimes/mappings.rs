@@ -28,7 +28,7 @@ const GONE: &str = " (deleted)";
 /// The process's own program and the shared files whose code it has mapped.
 pub fn of(tgid: u32) -> Vec<Mapping> {
     let folder = Path::new("/proc").join(tgid.to_string());
-    let Ok(maps) = fs::read_to_string(folder.join("maps")) else { return Vec::new() };
+    let Some(maps) = maps(&folder) else { return Vec::new() };
     let program = fs::read_link(folder.join("exe")).ok();
     let program = program.as_deref().and_then(Path::to_str).unwrap_or_default();
     let mut found: Vec<Mapping> = Vec::new();
@@ -40,29 +40,25 @@ pub fn of(tgid: u32) -> Vec<Mapping> {
     found
 }
 
-/// Inodes of all code of files that any process has mapped.
+/// Inodes of all code of files that any process has mapped. Who does not let others see its mappings was not looked into either.
 ///
 /// # Errors
-/// Where the mappings of a process that is there cannot be read.
+/// Where there is no list of processes.
 pub fn inodes_of_all() -> io::Result<FxHashSet<u64>> {
     let mut inodes = FxHashSet::default();
     for entry in fs::read_dir("/proc")? {
-        let entry = entry?;
-        if !entry.file_name().as_encoded_bytes().iter().all(u8::is_ascii_digit) {
-            continue;
-        }
-        match fs::read_to_string(entry.path().join("maps")) {
-            Ok(maps) => inodes.extend(maps.lines().filter_map(inode_of_code)),
-            Err(error) if is_gone(&error) => {}
-            Err(error) => return Err(error),
+        let folder = entry?.path();
+        let is_process = folder.file_name().is_some_and(|name| name.as_encoded_bytes().iter().all(u8::is_ascii_digit));
+        if let Some(maps) = is_process.then(|| maps(&folder)).flatten() {
+            inodes.extend(maps.lines().filter_map(inode_of_code));
         }
     }
     Ok(inodes)
 }
 
-/// The process has ended.
-fn is_gone(error: &io::Error) -> bool {
-    error.kind() == io::ErrorKind::NotFound || error.raw_os_error() == Some(libc::ESRCH)
+/// Paths may hold any bytes; files are opened by the addresses that they are mapped to.
+fn maps(folder: &Path) -> Option<String> {
+    fs::read(folder.join("maps")).ok().map(|bytes| String::from_utf8_lossy(&bytes).into_owned())
 }
 
 fn inode_of_code(line: &str) -> Option<u64> {

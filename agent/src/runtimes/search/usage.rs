@@ -3,7 +3,7 @@
 //! disk would keep the programs, and on a node where many come and go there would be no room for probes at last.
 //!
 //! In: files, as processes have them mapped; at times, the mappings of all processes. Out: files that were in use and were not
-//! found in use twice running. Where it cannot be seen who uses what, all is in use.
+//! found in use twice running.
 
 use std::io;
 
@@ -42,7 +42,7 @@ impl Usage {
     /// Looks at all processes. What is given is forgotten.
     ///
     /// # Errors
-    /// Where the mappings of a process cannot be seen.
+    /// Where there is no list of processes.
     pub fn look(&mut self) -> io::Result<Vec<Unused>> {
         let used = mappings::inodes_of_all()?;
         let (mut gone, mut unused) = (Vec::new(), FxHashSet::default());

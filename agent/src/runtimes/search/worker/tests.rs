@@ -44,9 +44,8 @@ impl Drop for Sleeper {
 #[test]
 fn a_file_that_nobody_has_mapped_is_out_of_use_and_found_again() {
     let folders = FOLDERS.iter().map(|folder| PathBuf::from(folder).join("libssl.so.3"));
-    let (Some(original), true) = (folders.into_iter().find(|path| path.exists()), mappings::inodes_of_all().is_ok())
-    else {
-        eprintln!("skipped: there is no libssl.so.3 here, or others' mappings cannot be read");
+    let Some(original) = folders.into_iter().find(|path| path.exists()) else {
+        eprintln!("skipped: there is no libssl.so.3 here");
         return;
     };
     let folder = tempfile::tempdir().expect("a folder");
