@@ -47,9 +47,9 @@ pub struct Library {
     #[serde(default, deserialize_with = "globs")]
     one_stack: Vec<GlobMatcher>,
     pub kind: Kind,
-    /// Functions that give a table of methods: all that its objects can have, in versions that have the first of them.
+    /// Functions that give a table of methods: all that its objects can have, in versions that have the first of a list.
     #[serde(default)]
-    pub methods: Vec<String>,
+    pub methods: Vec<Vec<String>>,
     /// Functions without which a file does not hold it.
     pub needs: Vec<String>,
     #[serde(rename = "function")]

@@ -238,7 +238,12 @@ impl<'a> Found<'a> {
             return Ok(None);
         }
         let copies = library.functions.iter().flat_map(|function| &function.copies_by);
-        let names = library.functions.iter().map(|function| &function.symbol).chain(copies).chain(&library.methods);
+        let names = library
+            .functions
+            .iter()
+            .map(|function| &function.symbol)
+            .chain(copies)
+            .chain(library.methods.iter().flatten());
         let names: Vec<&str> = names.map(String::as_str).collect();
         let symbols = match library.kind {
             Kind::Calls => Some(elf.symbols(&names)?),
@@ -304,14 +309,12 @@ impl<'a> Found<'a> {
         Ok(Some(Shared { probe, covers }))
     }
 
-    /// The library's tables of methods; none where one of them is not told, or where the library is older than the first: its
-    /// objects have other tables.
+    /// The library's tables of methods; none where one of them is not told.
     fn tables(&self, library: &Library) -> Result<Vec<u64>, ElfError> {
         let mut tables = Vec::new();
-        if library.methods.first().is_none_or(|first| self.get(first).is_none()) {
-            return Ok(tables);
-        }
-        for symbol in library.methods.iter().filter_map(|name| self.get(name)) {
+        let is_there = |list: &&Vec<String>| list.first().is_some_and(|first| self.get(first).is_some());
+        let Some(list) = library.methods.iter().find(is_there) else { return Ok(tables) };
+        for symbol in list.iter().filter_map(|name| self.get(name)) {
             let code = self.elf.code(symbol)?;
             let Some(table) = sites::given_address(self.elf.machine(), &code, symbol.address) else {
                 return Ok(Vec::new());
